@@ -1,0 +1,219 @@
+"""PPO: proximal policy optimisation (Schulman et al., 2017, arXiv 1707.06347).
+
+    L(θ) = E[min(ρ A, clip(ρ, 1 − ε, 1 + ε) A)],   ρ = π_θ(a | s) / π_old(a | s)
+
+with A from GAE(λ) (Schulman et al., 2016), bootstrapped with the value of the observation that a
+truncated episode ended in. Observations and values are normalised by statistics that live in the
+agent's state, so that they are saved, resumed and carried over with it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from gymnasium import spaces
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+
+from headstart.learners.networks import MLP, CategoricalActor, GaussianActor, Statistics
+from headstart.learners.policy import Policy
+
+
+class Transitions(NamedTuple):
+    """A chunk of experience, `[time, environments, ...]`; an episode's end cuts a column."""
+
+    obs: Float[Array, "time env obs"]
+    action: Shaped[Array, "time env ..."]
+    reward: Float[Array, "time env"]
+    next_obs: Float[Array, "time env obs"]
+    terminated: Bool[Array, "time env"]
+    truncated: Bool[Array, "time env"]
+    weight: Float[Array, "time env"]
+    """What the policy's loss weighs a transition with."""
+    valid: Float[Array, "time env"]
+    """1 for experience, 0 for padding."""
+
+
+class PPOState(eqx.Module):
+    """All that PPO learns and remembers."""
+
+    policy: Policy
+    critic: MLP
+    returns: Statistics
+    opt_state: optax.OptState
+    updates: Array
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Hyperparameters, and the functions that they determine."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers, of actor and critic alike."""
+    environments: int = 64
+    """Copies of the environment stepped at once."""
+    steps: int = 64
+    """Steps of each copy between two updates."""
+    epochs: int = 5
+    """Passes over the experience of an update."""
+    minibatch: int = 512
+    """Transitions in a gradient step."""
+    learning_rate: float = 5e-4
+    """Adam's step size at the start; it falls linearly to a tenth during training."""
+    discount: float = 0.99
+    """γ."""
+    trace: float = 0.95
+    """λ of the advantage estimate."""
+    clip: float = 0.2
+    """ε of the clipped objective."""
+    entropy: float = 0.0
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+
+    def init(
+        self, observation: spaces.Box, action: spaces.Box | spaces.Discrete, key: PRNGKeyArray
+    ) -> PPOState:
+        """A fresh agent for these spaces."""
+        actor_key, critic_key = jax.random.split(key)
+        obs = observation.shape[0]
+        if isinstance(action, spaces.Discrete):
+            actor = CategoricalActor(obs, int(action.n), self.hidden, actor_key)
+        else:
+            actor = GaussianActor(obs, action.shape[0], self.hidden, actor_key)
+        policy = Policy(actor, Statistics(obs))
+        critic = MLP((obs, *self.hidden, 1), 1.0, critic_key)
+        return self.with_parts(policy, critic, Statistics(1))
+
+    def with_parts(self, policy: Policy, critic: MLP, returns: Statistics) -> PPOState:
+        """An agent that starts from these parts, with a fresh optimiser."""
+        opt_state = self._optimiser.init((policy.actor, critic))
+        state = PPOState(policy, critic, returns, opt_state, jnp.array(0))
+        return jax.tree.map(jnp.array, state)
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(self.max_grad_norm),
+            optax.scale_by_adam(eps=1e-5),
+        )
+
+    def update(
+        self, state: PPOState, batch: Transitions, anneal: float, key: PRNGKeyArray
+    ) -> tuple[PPOState, dict[str, Array]]:
+        """Improve the agent on `batch`; `anneal` in [0, 1] scales the learning rate.
+
+        `time × env` must be a multiple of `minibatch`.
+        """
+        rate = jnp.asarray(self.learning_rate * anneal, jnp.float32)
+        return _update(self, state, batch, rate, key)
+
+
+def advantages(
+    reward: Float[Array, "time env"],
+    value: Float[Array, "time env"],
+    next_value: Float[Array, "time env"],
+    terminated: Bool[Array, "time env"],
+    truncated: Bool[Array, "time env"],
+    discount: float,
+    trace: float,
+) -> Float[Array, "time env"]:
+    """GAE(λ). `next_value` is V of where each action led, also where an episode was truncated."""
+    delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
+    decay = discount * trace * (1.0 - (terminated | truncated))
+
+    def back(advantage, step):
+        delta, decay = step
+        advantage = delta + decay * advantage
+        return advantage, advantage
+
+    _, result = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)
+    return result
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray):
+    valid = batch.valid.reshape(-1)
+    statistics = state.policy.statistics
+    # The behaviour policy normalised with the old statistics: so must π_old and the old values.
+    obs, next_obs = statistics.normalise(batch.obs), statistics.normalise(batch.next_obs)
+    scale = jnp.sqrt(state.returns.var[0] + 1e-8)
+    shift = state.returns.mean[0]
+
+    def value_of(x):
+        return state.critic(x)[..., 0] * scale + shift
+
+    value = value_of(obs)
+    gae = advantages(
+        batch.reward, value, value_of(next_obs), batch.terminated, batch.truncated,
+        ppo.discount, ppo.trace,
+    )  # fmt: skip
+    weight = batch.weight * batch.valid
+    mean = (weight * gae).sum() / weight.sum()
+    std = jnp.sqrt((weight * (gae - mean) ** 2).sum() / weight.sum())
+    returns = state.returns.merge((value + gae).reshape(-1, 1), valid, limit=1e5)
+    new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
+    critic = _rescaled(state.critic, scale / new_scale, (shift - new_shift) / new_scale)
+    log_prob, _ = state.policy.actor.log_prob_and_entropy(obs, batch.action)
+    size = valid.size
+    samples = jax.tree.map(
+        lambda x: x.reshape(size, *x.shape[2:]),
+        {
+            "obs": obs,
+            "action": batch.action,
+            "log_prob": log_prob,
+            "advantage": (gae - mean) / (std + 1e-8),
+            "value": (value + gae - new_shift) / new_scale,
+            "weight": weight,
+            "valid": batch.valid,
+        },
+    )
+
+    def loss(parts, s):
+        actor, critic = parts
+        log_prob, entropy = actor.log_prob_and_entropy(s["obs"], s["action"])
+        log_ratio = log_prob - s["log_prob"]
+        ratio = jnp.exp(log_ratio)
+        clipped = jnp.clip(ratio, 1 - ppo.clip, 1 + ppo.clip)
+        gain = jnp.minimum(ratio * s["advantage"], clipped * s["advantage"])
+        total = jnp.maximum(s["weight"].sum(), 1.0)
+        policy_loss = -(s["weight"] * gain).sum() / total
+        error = critic(s["obs"])[..., 0] - s["value"]
+        value_loss = 0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
+        log = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "kl": (s["weight"] * (ratio - 1 - log_ratio)).sum() / total,
+            "clipped": (s["weight"] * (jnp.abs(ratio - 1) > ppo.clip)).sum() / total,
+        }
+        return policy_loss + value_loss - ppo.entropy * entropy, log
+
+    def minibatch(carry, rows):
+        parts, opt_state = carry
+        sample = jax.tree.map(lambda x: x[rows], samples)
+        gradient, log = jax.grad(loss, has_aux=True)(parts, sample)
+        step, opt_state = ppo._optimiser.update(gradient, opt_state)
+        parts = jax.tree.map(lambda p, s: p - rate * s, parts, step)
+        return (parts, opt_state), log
+
+    def epoch(carry, key):
+        rows = jax.random.permutation(key, size).reshape(-1, ppo.minibatch)
+        return jax.lax.scan(minibatch, carry, rows)
+
+    start = (state.policy.actor, critic), state.opt_state
+    keys = jax.random.split(key, ppo.epochs)
+    (parts, opt_state), log = jax.lax.scan(epoch, start, keys)
+    shape = (size, batch.obs.shape[-1])
+    policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
+    new = PPOState(policy, parts[1], returns, opt_state, state.updates + 1)
+    return new, jax.tree.map(lambda x: x[-1].mean(), log)
+
+
+def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:
+    """The critic with its output mapped to `scale · output + shift` (PopArt, 1602.07714)."""
+    last = critic.weights[-1] * scale, critic.biases[-1] * scale + shift
+    return eqx.tree_at(lambda c: (c.weights[-1], c.biases[-1]), critic, last)

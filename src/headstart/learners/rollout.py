@@ -1,0 +1,136 @@
+"""Experience on the host: chunks of running environments, and sets of whole episodes."""
+
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from headstart.envs.environment import Step
+from headstart.learners.policy import Policy, greedy, sampled
+from headstart.learners.ppo import Transitions
+
+
+class Environments(Protocol):
+    """Running copies of an environment: a `Batch`, or one that is counted or metered."""
+
+    num: int
+
+    def reset(self, rows: np.ndarray | None = None) -> np.ndarray: ...
+    def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step: ...
+
+
+def chunk(
+    policy: Policy, batch: Environments, obs: np.ndarray, steps: int, key: PRNGKeyArray
+) -> tuple[Transitions, np.ndarray]:
+    """`steps` steps of every copy from `obs`, and the observations to go on from."""
+    seen = []
+    for t in range(steps):
+        action = np.asarray(sampled(policy, obs.astype(np.float32), key, t))
+        step = batch.step(action)
+        seen.append((obs, action, *step[:4]))
+        obs = step.obs
+    columns = [np.stack(column) for column in zip(*seen, strict=True)]
+    ones = np.ones(columns[2].shape, np.float32)
+    floats = [c.astype(np.float32) if c.dtype == np.float64 else c for c in columns]
+    return Transitions(*floats, weight=ones, valid=ones), obs
+
+
+class Episodes(NamedTuple):
+    """Whole episodes one after another; episode `i` is `[starts[i], starts[i + 1])`."""
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_obs: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Undiscounted, one for each episode."""
+        return np.add.reduceat(self.reward, self.starts[:-1])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+    def transitions(self, minibatch: int, weight: np.ndarray | None = None) -> Transitions:
+        """One column, padded to a power of two of minibatches; `weight` is per episode."""
+        count = len(self.reward)
+        size = minibatch
+        while size < count:
+            size *= 2
+        per_episode = np.ones(len(self.lengths)) if weight is None else weight
+
+        def column(x: np.ndarray) -> np.ndarray:
+            x = x.astype(np.float32) if x.dtype == np.float64 else x
+            return np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1))[:, None]
+
+        weights = np.repeat(per_episode, self.lengths).astype(np.float32)
+        valid = np.ones(count, np.float32)
+        return Transitions(*map(column, (*self[:6], weights, valid)))
+
+
+def episodes(
+    policy: Policy, batch: Environments, rounds: int = 1, key: PRNGKeyArray | None = None
+) -> Episodes:
+    """Exactly `rounds` episodes in every copy, from reset to end: none is favoured for its length.
+
+    Actions are sampled with `key`, or the most likely ones without.
+    """
+    done: list[list[tuple]] = []
+    running: list[list[tuple]] = [[] for _ in range(batch.num)]
+    left = np.full(batch.num, rounds)
+    obs = batch.reset()
+    live = np.arange(batch.num)
+    t = 0
+    while len(live):
+        shown = obs.astype(np.float32)
+        chosen = greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
+        action = np.asarray(chosen)[live]
+        step = batch.step(action, live)
+        for i, row in enumerate(live):
+            running[row].append((obs[row], action[i], *(array[i] for array in step[:4])))
+        obs[live] = step.next_obs
+        ended = live[step.terminated | step.truncated]
+        if len(ended):
+            for row in ended:
+                done.append(running[row])
+                running[row] = []
+            left[ended] -= 1
+            again = ended[left[ended] > 0]
+            if len(again):
+                obs[again] = batch.reset(again)
+            live = np.flatnonzero(left > 0)
+        t += 1
+    columns = [np.stack(c) for c in zip(*(step for e in done for step in e), strict=True)]
+    starts = np.cumsum([0, *(len(e) for e in done)])
+    return Episodes(*columns, starts=starts)
+
+
+def returns(policy: Policy, batch: Environments, rounds: int = 1) -> np.ndarray:
+    """The return of each copy's episodes with the most likely actions, `[copies, rounds]`."""
+    total = np.zeros((batch.num, rounds))
+    finished = np.zeros(batch.num, int)
+    obs = batch.reset()
+    live = np.arange(batch.num)
+    while len(live):
+        action = np.asarray(greedy(policy, obs.astype(np.float32)))[live]
+        step = batch.step(action, live)
+        total[live, finished[live]] += step.reward
+        obs[live] = step.next_obs
+        ended = live[step.terminated | step.truncated]
+        if len(ended):
+            finished[ended] += 1
+            again = ended[finished[ended] < rounds]
+            if len(again):
+                obs[again] = batch.reset(again)
+            live = np.flatnonzero(finished < rounds)
+    return total
+
+
+def device(tree):
+    """The tree's arrays copied onto JAX's device."""
+    return jax.tree.map(jax.numpy.array, tree)
