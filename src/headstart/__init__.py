@@ -1,1 +1,40 @@
-"""Transfer learning in reinforcement learning."""
+"""Headstart: transfer learning in reinforcement learning.
+
+You can train here; will it work there? A problem names a source, a target, and what may be taken
+from the target. A method carries knowledge from one to the other. The target is metered, and the
+result is the return on it after no, one, a few and many tries.
+"""
+
+import os
+from pathlib import Path
+
+from headstart.distributions import Choice, Fixed, LogUniform, Normal, Uniform
+from headstart.errors import HeadstartError
+from headstart.problem import Access, Domain, TransferProblem
+
+__version__ = "0.1.0"
+__all__ = [
+    "Access",
+    "Choice",
+    "Domain",
+    "Fixed",
+    "HeadstartError",
+    "LogUniform",
+    "Normal",
+    "TransferProblem",
+    "Uniform",
+]
+
+
+def prepare_jax() -> None:
+    """Set, before JAX is imported, what the command line runs it with.
+
+    Compiled programs are kept in the user's cache; small matrix products stay on one thread, since
+    the other cores are for physics or for other runs. What the user has set is left alone.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

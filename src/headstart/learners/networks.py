@@ -42,7 +42,7 @@ class GaussianActor(eqx.Module):
 
     def __init__(self, obs: int, act: int, hidden: Sequence[int], key: PRNGKeyArray):
         self.mean = MLP((obs, *hidden, act), 0.01, key)
-        self.log_std = jnp.full(act, -0.5)
+        self.log_std = jnp.full(act, -0.5, jnp.float32)
 
     def mode(self, obs: Float[Array, "... obs"]) -> Float[Array, "... act"]:
         return self.mean(obs)
@@ -90,7 +90,7 @@ class Statistics(eqx.Module):
 
     def __init__(self, size: int):
         self.mean, self.var = jnp.zeros(size), jnp.ones(size)
-        self.count = jnp.array(1e-4)
+        self.count = jnp.array(1e-4, jnp.float32)
 
     def merge(
         self, batch: Float[Array, "n size"], weight: Float[Array, " n"], limit: float = float("inf")

@@ -18,8 +18,9 @@ import optax
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
-from headstart.learners.networks import MLP, CategoricalActor, GaussianActor, Statistics
-from headstart.learners.policy import Policy
+from headstart.knowledge import Knowledge, leaves
+from headstart.learners.networks import MLP, Statistics
+from headstart.learners.policy import Policy, actor_for, policy_facts
 
 
 class Transitions(NamedTuple):
@@ -55,17 +56,17 @@ class PPO:
     """Widths of the hidden layers, of actor and critic alike."""
     environments: int = 64
     """Copies of the environment stepped at once."""
-    steps: int = 64
+    steps: int = 32
     """Steps of each copy between two updates."""
-    epochs: int = 5
+    epochs: int = 10
     """Passes over the experience of an update."""
-    minibatch: int = 512
+    minibatch: int = 256
     """Transitions in a gradient step."""
     learning_rate: float = 5e-4
     """Adam's step size at the start; it falls linearly to a tenth during training."""
-    discount: float = 0.99
+    discount: float = 0.995
     """γ."""
-    trace: float = 0.95
+    trace: float = 0.97
     """λ of the advantage estimate."""
     clip: float = 0.2
     """ε of the clipped objective."""
@@ -80,10 +81,9 @@ class PPO:
         """A fresh agent for these spaces."""
         actor_key, critic_key = jax.random.split(key)
         obs = observation.shape[0]
-        if isinstance(action, spaces.Discrete):
-            actor = CategoricalActor(obs, int(action.n), self.hidden, actor_key)
-        else:
-            actor = GaussianActor(obs, action.shape[0], self.hidden, actor_key)
+        discrete = isinstance(action, spaces.Discrete)
+        size = int(action.n) if discrete else action.shape[0]
+        actor = actor_for(discrete, obs, size, self.hidden, actor_key)
         policy = Policy(actor, Statistics(obs))
         critic = MLP((obs, *self.hidden, 1), 1.0, critic_key)
         return self.with_parts(policy, critic, Statistics(1))
@@ -91,8 +91,29 @@ class PPO:
     def with_parts(self, policy: Policy, critic: MLP, returns: Statistics) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
         opt_state = self._optimiser.init((policy.actor, critic))
-        state = PPOState(policy, critic, returns, opt_state, jnp.array(0))
-        return jax.tree.map(jnp.array, state)
+        return PPOState(policy, critic, returns, opt_state, jnp.array(0))
+
+    def knowledge(self, state: PPOState) -> Knowledge:
+        """What the agent learned, as parts: policy, critic, statistics."""
+        actor = state.policy.actor
+        parts = {
+            "policy": leaves(actor),
+            "critic": leaves((state.critic, state.returns)),
+            "statistics": leaves(state.policy.statistics),
+        }
+        return Knowledge(parts, {"policy": policy_facts(actor)})
+
+    def graft(self, knowledge: Knowledge, state: PPOState) -> PPOState:
+        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
+        policy, critic = state.policy, (state.critic, state.returns)
+        actor, statistics = policy.actor, policy.statistics
+        if "policy" in knowledge.parts:
+            actor = knowledge.graft("policy", actor)
+        if "statistics" in knowledge.parts:
+            statistics = knowledge.graft("statistics", statistics)
+        if "critic" in knowledge.parts:
+            critic = knowledge.graft("critic", critic)
+        return self.with_parts(Policy(actor, statistics), *critic)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
@@ -134,7 +155,7 @@ def advantages(
     return result
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=0)
 def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray):
     valid = batch.valid.reshape(-1)
     statistics = state.policy.statistics
@@ -192,25 +213,27 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
         }
         return policy_loss + value_loss - ppo.entropy * entropy, log
 
-    def minibatch(carry, rows):
-        parts, opt_state = carry
-        sample = jax.tree.map(lambda x: x[rows], samples)
-        gradient, log = jax.grad(loss, has_aux=True)(parts, sample)
+    def minibatch(rows, carry):
+        parts, opt_state, _ = carry
+        gradient, log = jax.grad(loss, has_aux=True)(parts, jax.tree.map(lambda x: x[rows], samples))
         step, opt_state = ppo._optimiser.update(gradient, opt_state)
-        parts = jax.tree.map(lambda p, s: p - rate * s, parts, step)
-        return (parts, opt_state), log
+        return jax.tree.map(lambda p, s: p - rate * s, parts, step), opt_state, log
 
     def epoch(carry, key):
-        rows = jax.random.permutation(key, size).reshape(-1, ppo.minibatch)
-        return jax.lax.scan(minibatch, carry, rows)
+        # Padding sorts to the end, and only the minibatches before it are visited.
+        order = jnp.argsort(jax.random.uniform(key, (size,)) + (1.0 - valid))
+        rows = order.reshape(-1, ppo.minibatch)
+        visited = jnp.ceil(valid.sum() / ppo.minibatch).astype(int)
+        return jax.lax.fori_loop(0, visited, lambda i, c: minibatch(rows[i], c), carry), None
 
-    start = (state.policy.actor, critic), state.opt_state
-    keys = jax.random.split(key, ppo.epochs)
-    (parts, opt_state), log = jax.lax.scan(epoch, start, keys)
+    parts = (state.policy.actor, critic)
+    log = jax.eval_shape(loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples))[1]
+    start = parts, state.opt_state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
+    (parts, opt_state, log), _ = jax.lax.scan(epoch, start, jax.random.split(key, ppo.epochs))
     shape = (size, batch.obs.shape[-1])
     policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
     new = PPOState(policy, parts[1], returns, opt_state, state.updates + 1)
-    return new, jax.tree.map(lambda x: x[-1].mean(), log)
+    return new, log
 
 
 def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:

@@ -56,12 +56,22 @@ class Episodes(NamedTuple):
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
+    @staticmethod
+    def joined(sets: list["Episodes"]) -> "Episodes":
+        """All the episodes of several sets."""
+        columns = [np.concatenate(column) for column in zip(*(s[:6] for s in sets), strict=True)]
+        lengths = np.concatenate([s.lengths for s in sets])
+        return Episodes(*columns, starts=np.cumsum([0, *lengths]))
+
     def transitions(self, minibatch: int, weight: np.ndarray | None = None) -> Transitions:
-        """One column, padded to a power of two of minibatches; `weight` is per episode."""
+        """One column, padded to a power of four of minibatches; `weight` is per episode.
+
+        Few sizes mean few compilations, and the padding costs no gradient steps.
+        """
         count = len(self.reward)
         size = minibatch
         while size < count:
-            size *= 2
+            size *= 4
         per_episode = np.ones(len(self.lengths)) if weight is None else weight
 
         def column(x: np.ndarray) -> np.ndarray:
@@ -131,6 +141,6 @@ def returns(policy: Policy, batch: Environments, rounds: int = 1) -> np.ndarray:
     return total
 
 
-def device(tree):
-    """The tree's arrays copied onto JAX's device."""
-    return jax.tree.map(jax.numpy.array, tree)
+def seed_from(key: PRNGKeyArray) -> int:
+    """A seed for NumPy from a JAX key."""
+    return int(jax.random.randint(key, (), 0, 2**31 - 1))

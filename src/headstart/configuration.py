@@ -1,0 +1,118 @@
+"""A method is a frozen dataclass: its fields from a table or the command line, and back."""
+
+import ast
+import inspect
+import textwrap
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from headstart.errors import HeadstartError, unknown
+
+
+def as_table(config: Any) -> Any:
+    """Nested plain types; `updated(type(config)(), as_table(config)) == config`."""
+    if is_dataclass(config):
+        return {f.name: as_table(getattr(config, f.name)) for f in fields(config)}
+    return list(config) if isinstance(config, tuple) else config
+
+
+def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
+    """`config` with the fields that `table` names replaced, nested tables field by field.
+
+    Values may be of the field's type or its text, as from the command line (lists as a list of
+    texts, or one text separated by commas).
+
+    Raises:
+        HeadstartError: a field does not exist, or a value does not fit it.
+    """
+    hints = get_type_hints(type(config))
+    changes = {}
+    for name, value in table.items():
+        known = [f.name for f in fields(config)]
+        if name not in known:
+            raise unknown(f"field of {place or type(config).__name__}", name, known)
+        path = f"{place}.{name}" if place else name
+        current = getattr(config, name)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                inner = ", ".join(f"{path}.{f.name}" for f in fields(current))  # pyright: ignore
+                raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
+            changes[name] = updated(current, value, path)
+        else:
+            changes[name] = _fitted(value, hints[name], path)
+    return replace(config, **changes)
+
+
+def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"learner.hidden": v}` as `{"learner": {"hidden": v}}`."""
+    table: dict[str, Any] = {}
+    for flag, value in flags.items():
+        *path, last = flag.split(".")
+        inner = table
+        for name in path:
+            inner = inner.setdefault(name, {})
+        inner[last] = value
+    return table
+
+
+def described(cls: type, prefix: str = "") -> list[tuple[str, str, Any]]:
+    """`(name, meaning, default)` of every field, nested ones by dotted name."""
+    meanings = _meanings(cls)
+    rows: list[tuple[str, str, Any]] = []
+    for f in fields(cls):
+        default = f.default if f.default is not MISSING else f.default_factory()  # pyright: ignore
+        if is_dataclass(default):
+            rows += described(type(default), f"{prefix}{f.name}.")
+        else:
+            rows.append((prefix + f.name, meanings.get(f.name, ""), default))
+    return rows
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """The docstring under each field."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # pyright: ignore
+    pairs = zip(body, body[1:], strict=False)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairs
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def _fitted(value: Any, hint: Any, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None or value == "none":
+            return None
+        return _fitted(value, next(a for a in arguments if a is not type(None)), path)
+    if origin is Literal:
+        if value not in arguments:
+            raise unknown(f"value of {path}", str(value), map(str, arguments))
+        return value
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            items = [items]
+        return tuple(_fitted(item, arguments[0], path) for item in items if item != "")
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    text = value.replace("_", "") if isinstance(value, str) else value
+    try:
+        if hint is bool and str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        if hint is int and not isinstance(value, bool) and int(float(text)) == float(text):
+            return int(float(text))
+        if hint is float and not isinstance(value, bool):
+            return float(text)
+        if hint is str and isinstance(value, str):
+            return value
+    except (TypeError, ValueError, OverflowError):
+        pass
+    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    raise HeadstartError(f"{path} must be {kind.get(hint, hint)}, got {value!r}")

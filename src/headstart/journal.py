@@ -1,0 +1,70 @@
+"""The record of one run: its log, its progress, and the checkpoint that it resumes from."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.knowledge import write_atomically
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+
+def _silent(phase: str, done: float, total: float) -> None:
+    pass
+
+
+@dataclass
+class Journal:
+    """Writes into `folder`, or nowhere if there is none."""
+
+    folder: Path | None = None
+    progress: Callable[[str, float, float], None] = _silent
+    """Called with the phase, the steps done and the steps in all."""
+    resumable: bool = True
+    """Whether checkpoints are kept; a phase that is repeated from its start needs none."""
+    _saved: float = field(default_factory=time.monotonic)
+
+    def log(self, **row: Any) -> None:
+        """Append one object to `log.jsonl`."""
+        if self.folder is not None:
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        waited = time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
+        return self.folder is not None and self.resumable and waited
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Replace the checkpoint; the log up to here belongs to it."""
+        from safetensors.numpy import save
+
+        if self.folder is None:
+            return
+        log = self.folder / "log.jsonl"
+        size = np.array(log.stat().st_size if log.exists() else 0)
+        (self.folder / "checkpoint").mkdir(exist_ok=True)
+        data = {n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()}
+        write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
+        self._saved = time.monotonic()
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """The last checkpoint, with the log cut back to it; nothing if there is none."""
+        from safetensors.numpy import load
+
+        if self.folder is None or not self.resumable:
+            return None
+        checkpoint = self.folder / "checkpoint" / "state.safetensors"
+        if not checkpoint.exists():
+            return None
+        arrays = load(checkpoint.read_bytes())
+        log = self.folder / "log.jsonl"
+        if log.exists():
+            with log.open("r+b") as file:
+                file.truncate(int(arrays.pop("log_size")))
+        return arrays

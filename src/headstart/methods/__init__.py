@@ -1,0 +1,30 @@
+"""Methods by name, one file each."""
+
+from headstart.envs import attribute
+from headstart.errors import unknown
+from headstart.methods.method import Method
+
+__all__ = ["METHODS", "Method", "find"]
+
+METHODS = {
+    "scratch": "headstart.methods.scratch:Scratch",
+    "source-only": "headstart.methods.source_only:SourceOnly",
+    "oracle": "headstart.methods.oracle:Oracle",
+    "finetune": "headstart.methods.finetune:Finetune",
+    "domain-randomization": "headstart.methods.domain_randomization:DomainRandomization",
+    "epopt": "headstart.methods.epopt:EPOpt",
+    "epopt-posterior": "headstart.methods.epopt_posterior:EPOptPosterior",
+}
+
+
+def find(name: str) -> type[Method]:
+    """A method's class, by its name or as `module:Class`.
+
+    Raises:
+        HeadstartError: there is none.
+    """
+    if ":" in name:
+        return attribute(name)
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return attribute(METHODS[name])

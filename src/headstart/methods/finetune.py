@@ -1,0 +1,60 @@
+"""Fine-tuning: start on the target from what was learned in the source, part by part.
+
+The policy that comes from the source has often become almost deterministic, and what it needs on
+the target is exploration: `log_std` raises its standard deviation again before it starts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from headstart.knowledge import Knowledge
+from headstart.learners.networks import GaussianActor
+from headstart.learners.policy import Policy
+from headstart.learners.ppo import PPO
+from headstart.learners.train import improve
+from headstart.methods.source_only import SourceOnly
+from headstart.target import Source, Target
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Carry parts of what was learned in the source's mean, and go on learning on the target."""
+
+    steps: int = 1_000_000
+    """Steps of pre-training in the source."""
+    carry: tuple[str, ...] = ("policy", "critic", "statistics")
+    """What is carried; the rest starts afresh."""
+    episodes_per_update: int = 5
+    """Target episodes between two updates of the policy."""
+    learning_rate: float = 3e-4
+    """Adam's step size on the target."""
+    log_std: float | None = None
+    """Lower bound put on the policy's log standard deviation on the target, once."""
+    learner: PPO = field(default_factory=PPO)
+    """The RL algorithm."""
+    unlimited: ClassVar[bool] = False
+
+    @property
+    def pretraining(self) -> SourceOnly:
+        return SourceOnly(self.steps, self.learner)
+
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        return self.pretraining.pretrain(source, target, key)
+
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+        init_key, improve_key = jax.random.split(key)
+        environment = target.environment
+        learner = replace(self.learner, learning_rate=self.learning_rate)
+        fresh = learner.init(environment.observation_space, environment.action_space, init_key)
+        state = learner.graft(knowledge.only(self.carry), fresh)
+        actor = state.policy.actor
+        if self.log_std is not None and isinstance(actor, GaussianActor):
+            raised = jnp.maximum(actor.log_std, self.log_std)
+            state = eqx.tree_at(lambda s: s.policy.actor.log_std, state, raised)
+        return improve(learner, target, state, self.episodes_per_update, improve_key)

@@ -1,0 +1,52 @@
+"""The named problems."""
+
+from pathlib import Path
+
+from headstart import problem
+from headstart.distributions import Normal
+from headstart.envs import attribute
+from headstart.errors import HeadstartError, unknown
+from headstart.problem import Access, Domain, TransferProblem
+
+SHORT = {"steps": 600_000}
+"""Pre-training that fits a comparison of all methods into minutes."""
+
+PROBLEMS = {
+    found.name: found
+    for found in (
+        TransferProblem(
+            name="hopper-mass",
+            description="A hopper whose torso weighs 6 kg, or between 3 and 9 kg; the target's weighs 9 kg",
+            source=Domain("hopper", torso_mass=Normal(6.0, 1.5, low=3.0, high=9.0)),
+            target=Domain("hopper", torso_mass=9.0),
+            access=Access(shots=(0, 1, 5, 20, 100, 500)),
+            sweep={"torso_mass": (3, 4, 5, 6, 7, 8, 9)},
+            methods={
+                "source-only": SHORT,
+                "oracle": SHORT,
+                "finetune": SHORT,
+                "domain-randomization": SHORT,
+                "epopt": SHORT,
+                "epopt-posterior": {"epopt": SHORT},
+            },
+        ),
+    )
+}
+
+
+def find(name: str) -> TransferProblem:
+    """One of ours by name, a TOML file, or `module:attribute`.
+
+    Raises:
+        HeadstartError: there is no such problem, or it does not describe one.
+    """
+    if name in PROBLEMS:
+        return PROBLEMS[name]
+    if name.endswith(".toml") or "/" in name:
+        return problem.read(Path(name))
+    if ":" in name:
+        found = attribute(name)
+        if not isinstance(found, TransferProblem):
+            raise HeadstartError(f"{name} is a {type(found).__name__}, not a TransferProblem")
+        return found
+    raise unknown("problem", name, PROBLEMS)

@@ -1,0 +1,359 @@
+"""One run: a problem, a method, a seed. Train, adapt, evaluate, and lose nothing on the way.
+
+The folder of a run holds `config.json`, `log.jsonl`, `knowledge/` (what was carried), `adapted/`
+(the last policy), `checkpoint/` while pre-training, and at the end `result.json`. Pre-training
+resumes from its checkpoint; adaptation is repeated from the knowledge, to the same bits.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import configuration, envs, methods, problem
+from headstart.errors import HeadstartError
+from headstart.journal import Journal, _silent
+from headstart.knowledge import Knowledge, write_atomically
+from headstart.problem import TransferProblem
+from headstart.result import Result, Shot
+from headstart.target import Meter, Source, Target
+
+Progress = Callable[[str, float, float], None]
+SWEEP_EPISODES = 6
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run, and where."""
+
+    problem: TransferProblem
+    label: str
+    """The method's name, with the fields that differ from the problem's own: `epopt:epsilon=0.2`."""
+    method: methods.Method
+    seed: int
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.problem.name / self.label / str(self.seed)
+
+    @property
+    def pretraining_key(self) -> str:
+        """Equal for runs that share their pre-training."""
+        table = self.problem.as_table()
+        shared = {
+            "source": table["source"],
+            "target": table["target"],
+            "access": {k: v for k, v in table["access"].items() if k != "shots"},
+            "method": type(self.method.pretraining).__name__,
+            "fields": configuration.as_table(self.method.pretraining),
+            "seed": self.seed,
+            "versions": versions(),
+        }
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+
+    def config(self) -> dict[str, Any]:
+        """All that was resolved, as in `config.json`."""
+        return {
+            "problem": self.problem.as_table(),
+            "method": {"name": self.label, "fields": configuration.as_table(self.method)},
+            "seed": self.seed,
+            "pretraining": self.pretraining_key,
+            "versions": versions(),
+            "commit": commit(),
+        }
+
+    @staticmethod
+    def read(folder: Path) -> "Job":
+        """The job of a folder that `prepare` made."""
+        try:
+            config = json.loads((folder / "config.json").read_bytes())
+            label, fields = config["method"]["name"], config["method"]["fields"]
+            method = configuration.updated(methods.find(method_name(label))(), fields)
+            stated = problem.from_table(config["problem"])
+            return Job(stated, label, method, config["seed"], folder.parents[2])
+        except OSError as error:
+            raise HeadstartError(f"{folder} is not a run: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise HeadstartError(f"{folder}/config.json is damaged: {error!r}") from None
+
+
+def make_job(
+    stated: TransferProblem, label: str, seed: int, out: Path, flags: dict[str, Any] | None = None
+) -> Job:
+    """The method that `label` names, with the problem's own settings, then the label's, then
+    `flags` (dotted field names).
+
+    Raises:
+        HeadstartError: the method, a field or a value does not exist or does not fit.
+    """
+    name, _, settings = label.rpartition(":") if "=" in label else (label, "", "")
+    method = methods.find(name)()
+    method = configuration.updated(method, stated.methods.get(name, {}), "")
+    pairs = dict(item.partition("=")[::2] for item in settings.split(";") if item)
+    extra = {**pairs, **(flags or {})}
+    method = configuration.updated(method, configuration.nested(extra), "")
+    if extra:
+        shown = ";".join(
+            f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in extra.items()
+        )
+        label = f"{name}:{shown}"
+    envs.environment.check_domain(envs.find(stated.source.environment), stated.source)
+    envs.environment.check_domain(envs.find(stated.target.environment), stated.target)
+    for parameter, values in stated.sweep.items():
+        for value in values:
+            swept = stated.target.with_parameters(**{parameter: value})
+            envs.environment.check_domain(envs.find(swept.environment), swept)
+    return Job(stated, label, method, seed, out)
+
+
+def method_name(label: str) -> str:
+    """`epopt` of `epopt:epsilon=0.2`."""
+    return label.rpartition(":")[0] if "=" in label else label
+
+
+def prepare(job: Job, resume: bool) -> bool:
+    """Make the run's folder and write `config.json`; whether the run is already finished.
+
+    Raises:
+        HeadstartError: the folder cannot be written, or holds another run or an unfinished one
+            that is not to be resumed.
+    """
+    config = job.folder / "config.json"
+    wanted = job.config()
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        if config.exists():
+            found = json.loads(config.read_bytes())
+            for key in ("problem", "method", "versions"):
+                if found[key] != json.loads(json.dumps(wanted[key])):
+                    raise HeadstartError(
+                        f"{job.folder} holds a run with another {key}: choose another --out, or "
+                        "remove that folder"
+                    )
+            if (job.folder / "result.json").exists():
+                return True
+            if not resume:
+                raise HeadstartError(
+                    f"{job.folder} holds an unfinished run: add --resume to go on with it, or "
+                    "remove the folder"
+                )
+        else:
+            write_atomically(config, json.dumps(wanted, indent=1).encode())
+    except OSError as error:
+        raise HeadstartError(f"cannot write {job.folder}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
+    return False
+
+
+def run(job: Job, progress: Progress = _silent) -> Result:
+    """Run a prepared job to its end, or read the result that is already there.
+
+    Raises:
+        HeadstartError: another process is running it, or the disk is full.
+    """
+    finished = job.folder / "result.json"
+    with locked(job.folder):
+        if finished.exists():
+            return Result.read(finished)
+        try:
+            result = _run(job, progress)
+            write_atomically(finished, result.dumps())
+            shutil.rmtree(job.folder / "checkpoint", ignore_errors=True)
+        except OSError as error:
+            raise HeadstartError(
+                f"cannot write {job.folder}: {error.strerror}; what was finished is kept: make "
+                "room, then run again with --resume"
+            ) from None
+    return result
+
+
+def _run(job: Job, progress: Progress) -> Result:
+    import jax
+
+    key = jax.random.key(job.seed)
+    pretrain_key, adapt_key = jax.random.split(key)
+    knowledge = _pretrained(job, pretrain_key, progress)
+    spent = knowledge.facts["spent"]
+    pretrain_log(job.folder)
+    journal = Journal(job.folder, progress, resumable=False)
+    shots = job.problem.access.shots
+    meter = Meter(0, None, None if job.method.unlimited else shots[-1])
+    source = Source(job.problem.source, journal)
+    target = Target(job.problem.target, meter, journal)
+    started, evaluating = time.monotonic(), 0.0
+    scored: list[Shot] = []
+    pending = list(shots)
+    last: Any = None
+    first: Any = None
+    taken = (0, 0)
+
+    def report_until(episodes: float) -> None:
+        """The last policy stands for every shot before `episodes`."""
+        nonlocal evaluating
+        while pending and pending[0] < episodes:
+            at = pending.pop(0)
+            before = time.monotonic()
+            known = scored and scored[-1].episodes >= taken[0] and scored[-1].returns
+            returns = known or evaluate(job.problem, last, job.seed).tolist()
+            scored.append(Shot(at, taken[1], returns))
+            evaluating += time.monotonic() - before
+            journal.log(phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score)
+
+    simulated = replace(knowledge, simulator=source)
+    for policy in job.method.adapt(simulated, target, adapt_key):
+        if last is not None:
+            report_until(meter.episodes)
+        first = policy if first is None else first
+        last, taken = policy, (meter.episodes, meter.steps)
+    if last is None:
+        raise HeadstartError(f"{job.label} yielded no policy: adapt must yield the zero-shot one")
+    report_until(float("inf"))
+    before = time.monotonic()
+    swept = sweep(job.problem, first, last, job.seed)
+    evaluating += time.monotonic() - before
+    _save_policy(job.folder, last)
+    total = {k: spent["target"][k] + v for k, v in meter.counts().items()}
+    return Result(
+        problem=job.problem.name,
+        method=job.label,
+        seed=job.seed,
+        source={k: spent["source"][k] + getattr(source.meter, k) for k in ("steps", "episodes")},
+        target=total,
+        shots=scored,
+        seconds={
+            "pretrain": spent["seconds"],
+            "adapt": round(time.monotonic() - started - evaluating, 3),
+            "evaluate": round(evaluating, 3),
+        },
+        versions=versions(),
+        sweep=swept,
+    )
+
+
+def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
+    """The run's knowledge: read, taken over from a run that shares it, or made."""
+    folder = job.folder / "knowledge"
+    if folder.exists():
+        return Knowledge.load(folder)
+    for manifest in sorted(job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")):
+        shared = Knowledge.load(manifest.parent)
+        if shared.facts.get("pretraining") == job.pretraining_key:
+            log = manifest.parents[1] / "log.jsonl"
+            write_atomically(job.folder / "log.jsonl", log.read_bytes())
+            shared.save(folder)
+            return shared
+    access = job.problem.access
+    limits = (None, None) if job.method.unlimited else (access.observations, access.steps)
+    journal = Journal(job.folder, progress)
+    source = Source(job.problem.source, journal)
+    rewards = access.rewards or job.method.unlimited
+    target = Target(job.problem.target, Meter(*limits), journal, rewards)
+    started = time.monotonic()
+    made = job.method.pretrain(source, target, key)
+    spent = {
+        "source": source.meter.counts(),
+        "target": target.meter.counts(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
+    facts["source"], facts["target"] = (d.as_table() for d in (source.domain, target.domain))
+    knowledge = replace(made, facts=facts)
+    knowledge.save(folder)
+    return knowledge
+
+
+def pretrain_log(folder: Path) -> None:
+    """Cut the log back to pre-training: adaptation writes its own part anew."""
+    log = folder / "log.jsonl"
+    if log.exists():
+        lines = log.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if b'"phase": "pretrain"' in line]
+        write_atomically(log, b"".join(kept))
+
+
+def _save_policy(folder: Path, policy: Any) -> None:
+    from headstart.learners.policy import knowledge_of
+
+    knowledge_of(policy).save(folder / "adapted")
+
+
+def evaluate(stated: TransferProblem, policy: Any, seed: int) -> np.ndarray:
+    """Returns `[episodes]` on the target, in environments that no method sees."""
+    return evaluate_in(stated.target, policy, stated.episodes, seed)
+
+
+def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -> np.ndarray:
+    """Returns `[episodes]` of the most likely actions in `domain`."""
+    from headstart.learners import rollout
+
+    batch = envs.start(domain, min(episodes, 64), seed_for(seed, "evaluate"))
+    rounds = -(-episodes // batch.num)
+    return rollout.returns(policy, batch, rounds).ravel()[:episodes]
+
+
+def sweep(stated: TransferProblem, first: Any, last: Any, seed: int) -> list[dict[str, Any]]:
+    """Returns of the zero-shot and the last policy at each value of the swept parameter."""
+    rows = []
+    for name, values in stated.sweep.items():
+        for value in values:
+            domain = stated.target.with_parameters(**{name: value})
+            zero_shot = evaluate_in(domain, first, SWEEP_EPISODES, seed).tolist()
+            same = last is first
+            adapted = zero_shot if same else evaluate_in(domain, last, SWEEP_EPISODES, seed).tolist()
+            rows.append(
+                {"parameter": name, "value": value, "zero_shot": zero_shot, "adapted": adapted}
+            )
+    return rows
+
+
+def seed_for(seed: int, purpose: str) -> int:
+    """A seed of its own for every purpose."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[0])
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock ends with the process, however that ends."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise HeadstartError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise HeadstartError(
+            f"{folder} is in use by another process: wait for it, or choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def versions() -> dict[str, str]:
+    """Of all that changes numbers."""
+    names = ("headstart", "jax", "mujoco", "gymnasium", "numpy")
+    return {name: version(name) for name in names}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that Headstart runs from, if it is one."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
