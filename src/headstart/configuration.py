@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import textwrap
 import types
 from collections.abc import Mapping
@@ -38,7 +39,9 @@ def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 inner = ", ".join(f"{path}.{f.name}" for f in fields(current))  # pyright: ignore
-                raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
+                raise HeadstartError(
+                    f"{path} holds fields of its own: set one of {inner}"
+                )
             changes[name] = updated(current, value, path)
         else:
             changes[name] = _fitted(value, hints[name], path)
@@ -73,7 +76,7 @@ def described(cls: type, prefix: str = "") -> list[tuple[str, str, Any]]:
 def _meanings(cls: type) -> dict[str, str]:
     """The docstring under each field."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # pyright: ignore
-    pairs = zip(body, body[1:], strict=False)
+    pairs = itertools.pairwise(body)
     return {
         field.target.id: inspect.cleandoc(text.value.value)
         for field, text in pairs
@@ -106,7 +109,11 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
     try:
         if hint is bool and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-        if hint is int and not isinstance(value, bool) and int(float(text)) == float(text):
+        if (
+            hint is int
+            and not isinstance(value, bool)
+            and int(float(text)) == float(text)
+        ):
             return int(float(text))
         if hint is float and not isinstance(value, bool):
             return float(text)
@@ -114,5 +121,10 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
             return value
     except (TypeError, ValueError, OverflowError):
         pass
-    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    kind = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+    }
     raise HeadstartError(f"{path} must be {kind.get(hint, hint)}, got {value!r}")

@@ -30,7 +30,10 @@ class Fixed:
     value: float
 
     def __post_init__(self):
-        _require(math.isfinite(self.value), f"a fixed parameter must be finite, got {self.value}")
+        _require(
+            math.isfinite(self.value),
+            f"a fixed parameter must be finite, got {self.value}",
+        )
 
     @property
     def mean(self) -> float:
@@ -98,7 +101,9 @@ class LogUniform:
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
         inside = (value >= self.low) & (value <= self.high)
-        density = -np.log(np.where(inside, value, 1.0)) - math.log(math.log(self.high / self.low))
+        density = -np.log(np.where(inside, value, 1.0)) - math.log(
+            math.log(self.high / self.low)
+        )
         return np.where(inside, density, -np.inf)
 
 
@@ -130,7 +135,9 @@ class Normal:
         if a > 0:  # work in the left tail, where log_ndtr keeps its digits
             a, b = -b, -a
         upper, lower = float(log_ndtr(b)), float(log_ndtr(a))
-        return upper + math.log1p(-math.exp(lower - upper)) if lower < upper else -math.inf
+        return (
+            upper + math.log1p(-math.exp(lower - upper)) if lower < upper else -math.inf
+        )
 
     @property
     def mean(self) -> float:
@@ -153,7 +160,11 @@ class Normal:
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
         z = (value - self.loc) / self.scale
-        density = -0.5 * z**2 - math.log(self.scale * math.sqrt(2 * math.pi)) - self._log_mass()
+        density = (
+            -0.5 * z**2
+            - math.log(self.scale * math.sqrt(2 * math.pi))
+            - self._log_mass()
+        )
         return np.where((value >= self.low) & (value <= self.high), density, -np.inf)
 
 
@@ -167,8 +178,12 @@ class Choice:
     def __post_init__(self):
         values = tuple(float(value) for value in self.values)
         _require(len(values) > 0, "Choice needs at least one value")
-        _require(all(map(math.isfinite, values)), f"Choice needs finite values, got {values}")
-        _require(len(set(values)) == len(values), f"Choice names a value twice: {values}")
+        _require(
+            all(map(math.isfinite, values)), f"Choice needs finite values, got {values}"
+        )
+        _require(
+            len(set(values)) == len(values), f"Choice names a value twice: {values}"
+        )
         probs = tuple(self.probs) or (1 / len(values),) * len(values)
         _require(
             len(probs) == len(values),
@@ -222,7 +237,9 @@ class Product:
             f"expected values of shape [n, {len(self.marginals)}], got {list(values.shape)}",
         )
         marginals = self.marginals.values()
-        terms = [marginal.log_prob(values[:, i]) for i, marginal in enumerate(marginals)]
+        terms = [
+            marginal.log_prob(values[:, i]) for i, marginal in enumerate(marginals)
+        ]
         return np.sum(terms, axis=0) if terms else np.zeros(len(values))
 
 
@@ -242,14 +259,21 @@ def parse(value: object) -> Distribution:
         HeadstartError: the table names no known distribution, or its numbers do not fit it.
     """
     if isinstance(value, bool) or value is None or isinstance(value, str):
-        raise HeadstartError(f"a parameter is a number or a distribution, not {value!r}")
+        raise HeadstartError(
+            f"a parameter is a number or a distribution, not {value!r}"
+        )
     if isinstance(value, int | float | np.floating | np.integer):
         return Fixed(float(value))
     if not isinstance(value, Mapping):
         if isinstance(value, tuple(KINDS.values())):
             return value  # pyright: ignore[reportReturnType]
-        raise HeadstartError(f"a parameter is a number or a distribution, not {value!r}")
-    _require(len(value) == 1, f"name one distribution, as in {{uniform = [3, 9]}}; got {dict(value)}")
+        raise HeadstartError(
+            f"a parameter is a number or a distribution, not {value!r}"
+        )
+    _require(
+        len(value) == 1,
+        f"name one distribution, as in {{uniform = [3, 9]}}; got {dict(value)}",
+    )
     (name, arguments), *_ = value.items()
     if name not in KINDS:
         raise unknown("distribution", name, KINDS)
@@ -260,7 +284,9 @@ def parse(value: object) -> Distribution:
                 raise unknown(f"field of {name}", argument, names)
         keywords = dict(arguments)
     elif kind is Choice:
-        keywords = {"values": arguments if isinstance(arguments, list | tuple) else [arguments]}
+        keywords = {
+            "values": arguments if isinstance(arguments, list | tuple) else [arguments]
+        }
     else:
         arguments = arguments if isinstance(arguments, list | tuple) else [arguments]
         _require(
@@ -275,7 +301,9 @@ def parse(value: object) -> Distribution:
                 f"{name}.{argument} must be a number, got {item!r}",
             )
     try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in keywords.items()})
+        return kind(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in keywords.items()}
+        )
     except TypeError as error:
         raise HeadstartError(f"{name} takes {', '.join(names)}: {error}") from None
 
@@ -285,8 +313,12 @@ def as_table(distribution: Distribution) -> object:
     if isinstance(distribution, Fixed):
         return float(distribution.value)
     name = next(name for name, kind in KINDS.items() if isinstance(distribution, kind))
-    values = {field.name: getattr(distribution, field.name) for field in fields(KINDS[name])}
-    return {name: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
+    values = {
+        field.name: getattr(distribution, field.name) for field in fields(KINDS[name])
+    }
+    return {
+        name: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    }
 
 
 def _require(condition: bool, message: str) -> None:

@@ -5,7 +5,6 @@
 the folder, and to say when that has ended.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -114,12 +113,18 @@ def run_all(
                 if status:
                     failures.append(Failure(job, _reason(status, handle)))
             for job in list(pending):
-                busy = {other.pretraining_key for other in running if not _carried(other)}
+                busy = {
+                    other.pretraining_key for other in running if not _carried(other)
+                }
                 if free and (job.pretraining_key not in busy or _carried(job)):
                     slot = free.pop(0)
                     pending.remove(job)
                     running[job] = (slot, engine.start(job.folder, slot))
-            watch({job: _share(job) for job in running}, len(jobs) - len(pending) - len(running), len(jobs))
+            watch(
+                {job: _share(job) for job in running},
+                len(jobs) - len(pending) - len(running),
+                len(jobs),
+            )
             time.sleep(0.2)
     finally:
         for _, handle in running.values():
@@ -154,7 +159,9 @@ def work(folder: Path) -> None:
         if time.monotonic() - told > 0.5:
             told = time.monotonic()
             share = done / total
-            (folder / ".progress").write_text(str(0.8 * share if phase == "pretrain" else 0.8 + 0.2 * share))
+            (folder / ".progress").write_text(
+                str(0.8 * share if phase == "pretrain" else 0.8 + 0.2 * share)
+            )
 
     run(job, progress)
 

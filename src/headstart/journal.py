@@ -14,7 +14,11 @@ from headstart.knowledge import write_atomically
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
-def _silent(phase: str, done: float, total: float) -> None:
+Progress = Callable[[str, float, float], None]
+"""Told the phase, the steps done and the steps in all."""
+
+
+def silent(phase: str, done: float, total: float) -> None:
     pass
 
 
@@ -23,8 +27,7 @@ class Journal:
     """Writes into `folder`, or nowhere if there is none."""
 
     folder: Path | None = None
-    progress: Callable[[str, float, float], None] = _silent
-    """Called with the phase, the steps done and the steps in all."""
+    progress: Progress = silent
     resumable: bool = True
     """Whether checkpoints are kept; a phase that is repeated from its start needs none."""
     _saved: float = field(default_factory=time.monotonic)
@@ -49,7 +52,9 @@ class Journal:
         log = self.folder / "log.jsonl"
         size = np.array(log.stat().st_size if log.exists() else 0)
         (self.folder / "checkpoint").mkdir(exist_ok=True)
-        data = {n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()}
+        data = {
+            n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()
+        }
         write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
         self._saved = time.monotonic()
 

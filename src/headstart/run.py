@@ -1,7 +1,7 @@
 """One run: a problem, a method, a seed. Train, adapt, evaluate, and lose nothing on the way.
 
-The folder of a run holds `config.json`, `log.jsonl`, `knowledge/` (what was carried), `adapted/`
-(the last policy), `checkpoint/` while pre-training, and at the end `result.json`. Pre-training
+The folder of a run holds `config.json`, `log.jsonl`, `knowledge/` (what was carried),
+`zero_shot/` and `adapted/` (the first and the last policy), `checkpoint/` while pre-training, and at the end `result.json`. Pre-training
 resumes from its checkpoint; adaptation is repeated from the knowledge, to the same bits.
 """
 
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 
 from headstart import configuration, envs, methods, problem
+from headstart.envs.environment import Environment, check_domain
 from headstart.errors import HeadstartError
-from headstart.journal import Journal, _silent
+from headstart.journal import Journal, Progress, silent
 from headstart.knowledge import Knowledge, write_atomically
+from headstart.methods.method import Method
 from headstart.problem import TransferProblem
 from headstart.result import Result, Shot
 from headstart.target import Meter, Source, Target
-
-Progress = Callable[[str, float, float], None]
-SWEEP_EPISODES = 6
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Job:
     problem: TransferProblem
     label: str
     """The method's name, with the fields that differ from the problem's own: `epopt:epsilon=0.2`."""
-    method: methods.Method
+    method: Method
     seed: int
     out: Path
 
@@ -62,13 +61,18 @@ class Job:
             "seed": self.seed,
             "versions": versions(),
         }
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[
+            :16
+        ]
 
     def config(self) -> dict[str, Any]:
         """All that was resolved, as in `config.json`."""
         return {
             "problem": self.problem.as_table(),
-            "method": {"name": self.label, "fields": configuration.as_table(self.method)},
+            "method": {
+                "name": self.label,
+                "fields": configuration.as_table(self.method),
+            },
             "seed": self.seed,
             "pretraining": self.pretraining_key,
             "versions": versions(),
@@ -87,11 +91,17 @@ class Job:
         except OSError as error:
             raise HeadstartError(f"{folder} is not a run: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise HeadstartError(f"{folder}/config.json is damaged: {error!r}") from None
+            raise HeadstartError(
+                f"{folder}/config.json is damaged: {error!r}"
+            ) from None
 
 
 def make_job(
-    stated: TransferProblem, label: str, seed: int, out: Path, flags: dict[str, Any] | None = None
+    stated: TransferProblem,
+    label: str,
+    seed: int,
+    out: Path,
+    flags: dict[str, Any] | None = None,
 ) -> Job:
     """The method that `label` names, with the problem's own settings, then the label's, then
     `flags` (dotted field names).
@@ -110,12 +120,12 @@ def make_job(
             f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in extra.items()
         )
         label = f"{name}:{shown}"
-    envs.environment.check_domain(envs.find(stated.source.environment), stated.source)
-    envs.environment.check_domain(envs.find(stated.target.environment), stated.target)
+    check_domain(envs.find(stated.source.environment), stated.source)
+    check_domain(envs.find(stated.target.environment), stated.target)
     for parameter, values in stated.sweep.items():
         for value in values:
             swept = stated.target.with_parameters(**{parameter: value})
-            envs.environment.check_domain(envs.find(swept.environment), swept)
+            check_domain(envs.find(swept.environment), swept)
     return Job(stated, label, method, seed, out)
 
 
@@ -155,11 +165,13 @@ def prepare(job: Job, resume: bool) -> bool:
     except OSError as error:
         raise HeadstartError(f"cannot write {job.folder}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
-        raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
+        raise HeadstartError(
+            f"{config} is damaged: {error!r}; remove {job.folder}"
+        ) from None
     return False
 
 
-def run(job: Job, progress: Progress = _silent) -> Result:
+def run(job: Job, progress: Progress = silent) -> Result:
     """Run a prepared job to its end, or read the result that is already there.
 
     Raises:
@@ -211,7 +223,9 @@ def _run(job: Job, progress: Progress) -> Result:
             returns = known or evaluate(job.problem, last, job.seed).tolist()
             scored.append(Shot(at, taken[1], returns))
             evaluating += time.monotonic() - before
-            journal.log(phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score)
+            journal.log(
+                phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score
+            )
 
     simulated = replace(knowledge, simulator=source)
     for policy in job.method.adapt(simulated, target, adapt_key):
@@ -220,18 +234,24 @@ def _run(job: Job, progress: Progress) -> Result:
         first = policy if first is None else first
         last, taken = policy, (meter.episodes, meter.steps)
     if last is None:
-        raise HeadstartError(f"{job.label} yielded no policy: adapt must yield the zero-shot one")
+        raise HeadstartError(
+            f"{job.label} yielded no policy: adapt must yield the zero-shot one"
+        )
     report_until(float("inf"))
     before = time.monotonic()
     swept = sweep(job.problem, first, last, job.seed)
     evaluating += time.monotonic() - before
-    _save_policy(job.folder, last)
+    _save_policy(job.folder / "zero_shot", first)
+    _save_policy(job.folder / "adapted", last)
     total = {k: spent["target"][k] + v for k, v in meter.counts().items()}
     return Result(
         problem=job.problem.name,
         method=job.label,
         seed=job.seed,
-        source={k: spent["source"][k] + getattr(source.meter, k) for k in ("steps", "episodes")},
+        source={
+            k: spent["source"][k] + getattr(source.meter, k)
+            for k in ("steps", "episodes")
+        },
         target=total,
         shots=scored,
         seconds={
@@ -249,7 +269,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     folder = job.folder / "knowledge"
     if folder.exists():
         return Knowledge.load(folder)
-    for manifest in sorted(job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")):
+    for manifest in sorted(
+        job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")
+    ):
         shared = Knowledge.load(manifest.parent)
         if shared.facts.get("pretraining") == job.pretraining_key:
             log = manifest.parents[1] / "log.jsonl"
@@ -257,7 +279,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
             shared.save(folder)
             return shared
     access = job.problem.access
-    limits = (None, None) if job.method.unlimited else (access.observations, access.steps)
+    limits = (
+        (None, None) if job.method.unlimited else (access.observations, access.steps)
+    )
     journal = Journal(job.folder, progress)
     source = Source(job.problem.source, journal)
     rewards = access.rewards or job.method.unlimited
@@ -270,7 +294,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         "seconds": round(time.monotonic() - started, 3),
     }
     facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
-    facts["source"], facts["target"] = (d.as_table() for d in (source.domain, target.domain))
+    facts["source"], facts["target"] = (
+        d.as_table() for d in (source.domain, target.domain)
+    )
     knowledge = replace(made, facts=facts)
     knowledge.save(folder)
     return knowledge
@@ -288,7 +314,7 @@ def pretrain_log(folder: Path) -> None:
 def _save_policy(folder: Path, policy: Any) -> None:
     from headstart.learners.policy import knowledge_of
 
-    knowledge_of(policy).save(folder / "adapted")
+    knowledge_of(policy).save(folder)
 
 
 def evaluate(stated: TransferProblem, policy: Any, seed: int) -> np.ndarray:
@@ -296,7 +322,9 @@ def evaluate(stated: TransferProblem, policy: Any, seed: int) -> np.ndarray:
     return evaluate_in(stated.target, policy, stated.episodes, seed)
 
 
-def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -> np.ndarray:
+def evaluate_in(
+    domain: problem.Domain, policy: Any, episodes: int, seed: int
+) -> np.ndarray:
     """Returns `[episodes]` of the most likely actions in `domain`."""
     from headstart.learners import rollout
 
@@ -305,24 +333,66 @@ def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -
     return rollout.returns(policy, batch, rounds).ravel()[:episodes]
 
 
-def sweep(stated: TransferProblem, first: Any, last: Any, seed: int) -> list[dict[str, Any]]:
+def check_policy_fits(facts: dict[str, Any], environment: Environment) -> None:
+    """Raises:
+    HeadstartError: a policy with these facts cannot act in `environment`.
+    """
+    space = environment.action_space
+    discrete = not space.shape
+    needed = {
+        "obs": environment.observation_space.shape[0],
+        "act": int(space.n) if discrete else space.shape[0],  # pyright: ignore
+        "discrete": discrete,
+    }
+    for name, value in needed.items():
+        if facts[name] != value:
+            what = {
+                "obs": "observations of size",
+                "act": "actions of size",
+                "discrete": "discrete =",
+            }
+            raise HeadstartError(
+                f"the policy takes {what[name]} {facts[name]}, and {environment.name} has {value}: "
+                "evaluate it in the environment that it was trained in"
+            )
+
+
+def sweep(
+    stated: TransferProblem, first: Any, last: Any, seed: int
+) -> list[dict[str, Any]]:
     """Returns of the zero-shot and the last policy at each value of the swept parameter."""
     rows = []
     for name, values in stated.sweep.items():
         for value in values:
-            domain = stated.target.with_parameters(**{name: value})
-            zero_shot = evaluate_in(domain, first, SWEEP_EPISODES, seed).tolist()
+            domain, episodes = (
+                stated.target.with_parameters(**{name: value}),
+                stated.sweep_episodes,
+            )
+            zero_shot = evaluate_in(domain, first, episodes, seed).tolist()
             same = last is first
-            adapted = zero_shot if same else evaluate_in(domain, last, SWEEP_EPISODES, seed).tolist()
+            adapted = (
+                zero_shot
+                if same
+                else evaluate_in(domain, last, episodes, seed).tolist()
+            )
             rows.append(
-                {"parameter": name, "value": value, "zero_shot": zero_shot, "adapted": adapted}
+                {
+                    "parameter": name,
+                    "value": value,
+                    "zero_shot": zero_shot,
+                    "adapted": adapted,
+                }
             )
     return rows
 
 
 def seed_for(seed: int, purpose: str) -> int:
     """A seed of its own for every purpose."""
-    return int(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[0])
+    return int(
+        np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[
+            0
+        ]
+    )
 
 
 @contextmanager

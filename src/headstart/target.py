@@ -30,7 +30,9 @@ class Meter:
         Raises:
             AllowanceSpent: a limit would be passed; nothing is counted then.
         """
-        self._check("observations", observations, self.observations, self.observation_limit)
+        self._check(
+            "observations", observations, self.observations, self.observation_limit
+        )
         self._check("steps", steps, self.steps, self.step_limit)
         self._check("episodes", episodes, self.episodes, self.episode_limit)
         self.observations += observations
@@ -47,7 +49,11 @@ class Meter:
             )
 
     def counts(self) -> dict[str, int]:
-        return {"observations": self.observations, "steps": self.steps, "episodes": self.episodes}
+        return {
+            "observations": self.observations,
+            "steps": self.steps,
+            "episodes": self.episodes,
+        }
 
 
 class Counted:
@@ -151,6 +157,10 @@ class Target:
         space, seen = batch.action_space, [batch.reset()[0]]
         while len(seen) < n:
             discrete = not space.shape
-            action = rng.integers(space.n, size=1) if discrete else rng.uniform(-1, 1, (1, *space.shape))
+            action = (
+                rng.integers(space.n, size=1)
+                if discrete
+                else rng.uniform(-1, 1, (1, *space.shape))
+            )
             seen.append(batch.step(action).obs[0])
         return np.stack(seen)

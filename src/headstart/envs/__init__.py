@@ -1,15 +1,14 @@
 """Environments by name."""
 
-import importlib
-import sys
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from headstart.envs.environment import Batch, Environment, Parameter, Step
 from headstart.errors import HeadstartError, unknown
+from headstart.names import attribute
 from headstart.problem import Domain
 
-__all__ = ["ENVIRONMENTS", "Batch", "Environment", "Parameter", "Step", "find", "start"]
+if TYPE_CHECKING:
+    from headstart.envs.environment import Batch, Environment
 
 ENVIRONMENTS = {
     "ant": "headstart.envs.mujoco:ant",
@@ -20,7 +19,7 @@ ENVIRONMENTS = {
 
 
 @lru_cache
-def find(name: str) -> Environment:
+def find(name: str) -> "Environment":
     """One of ours by name, `gym:ID`, or `module:function` of the user's own.
 
     The function takes no arguments and returns a Gymnasium environment or an `Environment`.
@@ -47,27 +46,17 @@ def find(name: str) -> Environment:
     try:
         made = make()
     except Exception as error:
-        raise HeadstartError(f"{name}() raised {type(error).__name__}: {error}") from error
+        raise HeadstartError(
+            f"{name}() raised {type(error).__name__}: {error}"
+        ) from error
     if isinstance(made, gymnasium.Env):
         made.close()
         return GymnasiumEnvironment(name, make)
     return made
 
 
-def start(domain: Domain, num: int, seed: int) -> Batch:
+def start(domain: Domain, num: int, seed: int) -> "Batch":
     """`num` copies of a domain's environment; call `reset` before the first step."""
+    from headstart.envs.environment import Batch
+
     return Batch(find(domain.environment), domain, num, seed)
-
-
-def attribute(path: str):
-    """What `module:attribute` names; modules in the working directory are found too."""
-    module, _, name = path.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise HeadstartError(f"{path}: there is no module {error.name!r} here") from None
-    if not hasattr(found, name):
-        raise unknown(f"attribute of {module}", name, [n for n in vars(found) if n[0] != "_"])
-    return getattr(found, name)

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from mjbatch import Batch as Simulations
 
+from headstart.envs.drawing import side_view
 from headstart.envs.environment import Parameter
 
 
@@ -56,31 +57,62 @@ class Robot:
         armature = model.dof_armature[-1]
         gravity = -model.opt.gravity[2]
         return {
-            "torso_mass": Parameter(torso, torso / 4, torso * 4, "kg", "mass of the torso"),
+            "torso_mass": Parameter(
+                torso, torso / 4, torso * 4, "kg", "mass of the torso"
+            ),
             "total_mass": Parameter(
-                total, total / 4, total * 4, "kg", "scales every body; counts the nominal torso"
+                total,
+                total / 4,
+                total * 4,
+                "kg",
+                "scales every body; counts the nominal torso",
             ),
             "ground_friction": Parameter(
-                friction, friction / 10, friction * 4, "1", "sliding friction, feet on the floor"
+                friction,
+                friction / 10,
+                friction * 4,
+                "1",
+                "sliding friction, feet on the floor",
             ),
-            "joint_damping": Parameter(1.0, 0.1, 10.0, "× nominal", "of the actuated joints"),
+            "joint_damping": Parameter(
+                1.0, 0.1, 10.0, "× nominal", "of the actuated joints"
+            ),
             "armature": Parameter(
-                armature, armature / 10, armature * 10, "kg m²", "rotor inertia at each joint"
+                armature,
+                armature / 10,
+                armature * 10,
+                "kg m²",
+                "rotor inertia at each joint",
             ),
             "gravity": Parameter(gravity, 1.0, 30.0, "m/s²", "downwards"),
-            "actuator_strength": Parameter(1.0, 0.1, 3.0, "× nominal", "torque for an action"),
-            "disabled_joint": Parameter(
-                -1, -1, model.nu - 1, "index", "actuator that does nothing; −1: none", integer=True
+            "actuator_strength": Parameter(
+                1.0, 0.1, 3.0, "× nominal", "torque for an action"
             ),
-            "action_delay": Parameter(0, 0, 8, "steps", "between command and torque", integer=True),
+            "disabled_joint": Parameter(
+                -1,
+                -1,
+                model.nu - 1,
+                "index",
+                "actuator that does nothing; −1: none",
+                integer=True,
+            ),
+            "action_delay": Parameter(
+                0, 0, 8, "steps", "between command and torque", integer=True
+            ),
             "observation_noise": Parameter(
-                0.0, 0.0, 1.0, "rad, m, 1/s", "standard deviation, independent at every entry"
+                0.0,
+                0.0,
+                1.0,
+                "rad, m, 1/s",
+                "standard deviation, independent at every entry",
             ),
         }
 
     @cached_property
     def observation_space(self) -> spaces.Box:
-        return spaces.Box(-np.inf, np.inf, (self.model.nq - self.hidden + self.model.nv,), np.float64)
+        return spaces.Box(
+            -np.inf, np.inf, (self.model.nq - self.hidden + self.model.nv,), np.float64
+        )
 
     @cached_property
     def action_space(self) -> spaces.Box:
@@ -101,11 +133,16 @@ class Simulator:
     def __init__(self, robot: Robot, num: int):
         self.robot = robot
         model = robot.model
-        threads = min(num, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0)
+        threads = min(
+            num, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        )
         self._sims = Simulations(model, num, threads)
         self._state = self._sims.bind("state")
         self._qpos, self._qvel = self._sims.bind("qpos"), self._sims.bind("qvel")
-        self._ctrl, self._warmstart = self._sims.bind("ctrl"), self._sims.bind("qacc_warmstart")
+        self._ctrl, self._warmstart = (
+            self._sims.bind("ctrl"),
+            self._sims.bind("qacc_warmstart"),
+        )
         self._xpos = self._sims.bind("xpos") if robot.name == "ant" else None
         self._torso = model.body("torso").id
         self._fields = {
@@ -136,7 +173,9 @@ class Simulator:
         mass[:, self._torso] = p["torso_mass"]
         heavier = mass / np.where(model.body_mass > 0, model.body_mass, 1.0)
         fields["body_mass"][rows] = mass * scale
-        fields["body_inertia"][rows] = model.body_inertia * (heavier * scale)[:, :, None]
+        fields["body_inertia"][rows] = (
+            model.body_inertia * (heavier * scale)[:, :, None]
+        )
         slide = p["ground_friction"] / nominal["ground_friction"].nominal
         fields["geom_friction"][rows] = model.geom_friction
         fields["geom_friction"][rows, :, 0] = model.geom_friction[:, 0] * slide[:, None]
@@ -217,11 +256,17 @@ class Simulator:
         clip = self.robot.velocity_clip
         qvel = self._qvel[rows]
         qvel = np.clip(qvel, -clip, clip) if np.isfinite(clip) else qvel
-        observation = np.concatenate([self._qpos[rows, self.robot.hidden :], qvel], axis=1)
+        observation = np.concatenate(
+            [self._qpos[rows, self.robot.hidden :], qvel], axis=1
+        )
         noise = self._noise[rows, None]
         if noise.any():
             observation += noise * rng.standard_normal(observation.shape)
         return observation
+
+    def picture(self) -> np.ndarray:
+        """The first robot, `[height, width, 3]` bytes."""
+        return side_view(self.robot.model, self._qpos[0])
 
     def state(self) -> dict[str, np.ndarray]:
         state = {"simulations": np.array(self._state), "pending": self._pending.copy()}
@@ -240,7 +285,9 @@ def _upright(low: float, high: float, tilt: float, bounded: float = np.inf):
     def healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         alive = (qpos[:, 1] > low) & (qpos[:, 1] < high) & (np.abs(qpos[:, 2]) < tilt)
         if np.isfinite(bounded):
-            alive &= (np.abs(qpos[:, 2:]) < bounded).all(1) & (np.abs(qvel) < bounded).all(1)
+            alive &= (np.abs(qpos[:, 2:]) < bounded).all(1) & (
+                np.abs(qvel) < bounded
+            ).all(1)
         return alive
 
     return healthy

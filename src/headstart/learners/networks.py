@@ -1,5 +1,6 @@
 """Networks, the distributions that they parametrise, and running statistics."""
 
+import itertools
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -20,7 +21,7 @@ class MLP(eqx.Module):
     def __init__(self, sizes: Sequence[int], last_gain: float, key: PRNGKeyArray):
         keys = jax.random.split(key, len(sizes) - 1)
         gains = [float(np.sqrt(2))] * (len(sizes) - 2) + [last_gain]
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        shapes = list(itertools.pairwise(sizes))
         self.weights = [
             jax.nn.initializers.orthogonal(gain)(k, shape)
             for gain, k, shape in zip(gains, keys, shapes, strict=True)
@@ -47,7 +48,9 @@ class GaussianActor(eqx.Module):
     def mode(self, obs: Float[Array, "... obs"]) -> Float[Array, "... act"]:
         return self.mean(obs)
 
-    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Float[Array, "... act"]:
+    def sample(
+        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
+    ) -> Float[Array, "... act"]:
         mean = self.mean(obs)
         return mean + jnp.exp(self.log_std) * jax.random.normal(key, mean.shape)
 
@@ -70,7 +73,9 @@ class CategoricalActor(eqx.Module):
     def mode(self, obs: Float[Array, "... obs"]) -> Int[Array, "..."]:
         return jnp.argmax(self.logits(obs), axis=-1)
 
-    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Int[Array, "..."]:
+    def sample(
+        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
+    ) -> Int[Array, "..."]:
         return jax.random.categorical(key, self.logits(obs))
 
     def log_prob_and_entropy(
@@ -93,7 +98,10 @@ class Statistics(eqx.Module):
         self.count = jnp.array(1e-4, jnp.float32)
 
     def merge(
-        self, batch: Float[Array, "n size"], weight: Float[Array, " n"], limit: float = float("inf")
+        self,
+        batch: Float[Array, "n size"],
+        weight: Float[Array, " n"],
+        limit: float = float("inf"),
     ) -> "Statistics":
         """Statistics with `batch` counted in; beyond `limit` old samples fade instead."""
         total = jnp.maximum(weight.sum(), 1e-8)
@@ -101,8 +109,14 @@ class Statistics(eqx.Module):
         var = (weight[:, None] * (batch - mean) ** 2).sum(0) / total
         count = self.count + total
         delta = mean - self.mean
-        spread = self.var * self.count + var * total + delta**2 * self.count * total / count
-        merged = self.mean + delta * total / count, spread / count, jnp.minimum(count, limit)
+        spread = (
+            self.var * self.count + var * total + delta**2 * self.count * total / count
+        )
+        merged = (
+            self.mean + delta * total / count,
+            spread / count,
+            jnp.minimum(count, limit),
+        )
         return eqx.tree_at(lambda s: (s.mean, s.var, s.count), self, merged)
 
     def normalise(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:

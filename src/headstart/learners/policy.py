@@ -23,7 +23,9 @@ class Policy(eqx.Module):
         """The most likely action."""
         return self.actor.mode(self.statistics.normalise(obs))
 
-    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Shaped[Array, "..."]:
+    def sample(
+        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
+    ) -> Shaped[Array, "..."]:
         return self.actor.sample(self.statistics.normalise(obs), key)
 
 
@@ -39,7 +41,12 @@ def policy_facts(actor: GaussianActor | CategoricalActor) -> dict[str, Any]:
     discrete = isinstance(actor, CategoricalActor)
     weights = (actor.logits if discrete else actor.mean).weights
     sizes = [weight.shape[0] for weight in weights] + [weights[-1].shape[1]]
-    return {"discrete": discrete, "obs": sizes[0], "act": sizes[-1], "hidden": sizes[1:-1]}
+    return {
+        "discrete": discrete,
+        "obs": sizes[0],
+        "act": sizes[-1],
+        "hidden": sizes[1:-1],
+    }
 
 
 def knowledge_of(policy: Policy) -> Knowledge:
@@ -63,7 +70,9 @@ def policy_from(knowledge: Knowledge) -> Policy:
             tuple(map(int, facts["hidden"])), jax.random.key(0),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise KnowledgeError(f"the knowledge's facts describe no policy: {error!r}") from None
+        raise KnowledgeError(
+            f"the knowledge's facts describe no policy: {error!r}"
+        ) from None
     statistics = knowledge.graft("statistics", Statistics(int(facts["obs"])))
     return Policy(knowledge.graft("policy", skeleton), statistics)
 

@@ -70,13 +70,18 @@ class PPO:
     """λ of the advantage estimate."""
     clip: float = 0.2
     """ε of the clipped objective."""
+    max_kl: float = 0.03
+    """The policy stands still for the rest of an update once it is this far from where it began."""
     entropy: float = 0.0
     """Weight of the entropy bonus."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
 
     def init(
-        self, observation: spaces.Box, action: spaces.Box | spaces.Discrete, key: PRNGKeyArray
+        self,
+        observation: spaces.Box,
+        action: spaces.Box | spaces.Discrete,
+        key: PRNGKeyArray,
     ) -> PPOState:
         """A fresh agent for these spaces."""
         actor_key, critic_key = jax.random.split(key)
@@ -151,16 +156,23 @@ def advantages(
         advantage = delta + decay * advantage
         return advantage, advantage
 
-    _, result = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)
+    _, result = jax.lax.scan(
+        back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True
+    )
     return result
 
 
 @partial(jax.jit, static_argnums=0)
-def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray):
+def _update(
+    ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray
+):
     valid = batch.valid.reshape(-1)
     statistics = state.policy.statistics
     # The behaviour policy normalised with the old statistics: so must π_old and the old values.
-    obs, next_obs = statistics.normalise(batch.obs), statistics.normalise(batch.next_obs)
+    obs, next_obs = (
+        statistics.normalise(batch.obs),
+        statistics.normalise(batch.next_obs),
+    )
     scale = jnp.sqrt(state.returns.var[0] + 1e-8)
     shift = state.returns.mean[0]
 
@@ -196,14 +208,17 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
     def loss(parts, s):
         actor, critic = parts
         log_prob, entropy = actor.log_prob_and_entropy(s["obs"], s["action"])
-        log_ratio = log_prob - s["log_prob"]
+        # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.
+        log_ratio = jnp.where(s["weight"] > 0, log_prob - s["log_prob"], 0.0)
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - ppo.clip, 1 + ppo.clip)
         gain = jnp.minimum(ratio * s["advantage"], clipped * s["advantage"])
         total = jnp.maximum(s["weight"].sum(), 1.0)
         policy_loss = -(s["weight"] * gain).sum() / total
         error = critic(s["obs"])[..., 0] - s["value"]
-        value_loss = 0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
+        value_loss = (
+            0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
+        )
         log = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
@@ -214,22 +229,37 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
         return policy_loss + value_loss - ppo.entropy * entropy, log
 
     def minibatch(rows, carry):
-        parts, opt_state, _ = carry
-        gradient, log = jax.grad(loss, has_aux=True)(parts, jax.tree.map(lambda x: x[rows], samples))
+        parts, opt_state, moving, _ = carry
+        gradient, log = jax.grad(loss, has_aux=True)(
+            parts, jax.tree.map(lambda x: x[rows], samples)
+        )
         step, opt_state = ppo._optimiser.update(gradient, opt_state)
-        return jax.tree.map(lambda p, s: p - rate * s, parts, step), opt_state, log
+        moving = moving & (log["kl"] <= ppo.max_kl)
+        rates = jnp.where(moving, rate, 0.0), rate
+        parts = tuple(
+            jax.tree.map(lambda p, s, r=r: p - r * s, part, part_step)
+            for part, part_step, r in zip(parts, step, rates, strict=True)
+        )
+        return parts, opt_state, moving, log
 
     def epoch(carry, key):
         # Padding sorts to the end, and only the minibatches before it are visited.
         order = jnp.argsort(jax.random.uniform(key, (size,)) + (1.0 - valid))
         rows = order.reshape(-1, ppo.minibatch)
         visited = jnp.ceil(valid.sum() / ppo.minibatch).astype(int)
-        return jax.lax.fori_loop(0, visited, lambda i, c: minibatch(rows[i], c), carry), None
+        return jax.lax.fori_loop(
+            0, visited, lambda i, c: minibatch(rows[i], c), carry
+        ), None
 
     parts = (state.policy.actor, critic)
-    log = jax.eval_shape(loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples))[1]
-    start = parts, state.opt_state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
-    (parts, opt_state, log), _ = jax.lax.scan(epoch, start, jax.random.split(key, ppo.epochs))
+    log = jax.eval_shape(
+        loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples)
+    )[1]
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
+    start = parts, state.opt_state, jnp.array(True), nothing
+    (parts, opt_state, _, log), _ = jax.lax.scan(
+        epoch, start, jax.random.split(key, ppo.epochs)
+    )
     shape = (size, batch.obs.shape[-1])
     policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
     new = PPOState(policy, parts[1], returns, opt_state, state.updates + 1)

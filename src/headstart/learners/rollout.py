@@ -59,11 +59,16 @@ class Episodes(NamedTuple):
     @staticmethod
     def joined(sets: list["Episodes"]) -> "Episodes":
         """All the episodes of several sets."""
-        columns = [np.concatenate(column) for column in zip(*(s[:6] for s in sets), strict=True)]
+        columns = [
+            np.concatenate(column)
+            for column in zip(*(s[:6] for s in sets), strict=True)
+        ]
         lengths = np.concatenate([s.lengths for s in sets])
         return Episodes(*columns, starts=np.cumsum([0, *lengths]))
 
-    def transitions(self, minibatch: int, weight: np.ndarray | None = None) -> Transitions:
+    def transitions(
+        self, minibatch: int, weight: np.ndarray | None = None
+    ) -> Transitions:
         """One column, padded to a power of four of minibatches; `weight` is per episode.
 
         Few sizes mean few compilations, and the padding costs no gradient steps.
@@ -84,40 +89,41 @@ class Episodes(NamedTuple):
 
 
 def episodes(
-    policy: Policy, batch: Environments, rounds: int = 1, key: PRNGKeyArray | None = None
+    policy: Policy,
+    batch: Environments,
+    rounds: int = 1,
+    key: PRNGKeyArray | None = None,
 ) -> Episodes:
     """Exactly `rounds` episodes in every copy, from reset to end: none is favoured for its length.
 
     Actions are sampled with `key`, or the most likely ones without.
     """
-    done: list[list[tuple]] = []
-    running: list[list[tuple]] = [[] for _ in range(batch.num)]
+    seen = []
     left = np.full(batch.num, rounds)
     obs = batch.reset()
     live = np.arange(batch.num)
-    t = 0
     while len(live):
         shown = obs.astype(np.float32)
-        chosen = greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
+        t = len(seen)
+        chosen = (
+            greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
+        )
         action = np.asarray(chosen)[live]
         step = batch.step(action, live)
-        for i, row in enumerate(live):
-            running[row].append((obs[row], action[i], *(array[i] for array in step[:4])))
+        seen.append((live, obs[live], action, *step[:4]))
         obs[live] = step.next_obs
         ended = live[step.terminated | step.truncated]
         if len(ended):
-            for row in ended:
-                done.append(running[row])
-                running[row] = []
             left[ended] -= 1
             again = ended[left[ended] > 0]
             if len(again):
                 obs[again] = batch.reset(again)
             live = np.flatnonzero(left > 0)
-        t += 1
-    columns = [np.stack(c) for c in zip(*(step for e in done for step in e), strict=True)]
-    starts = np.cumsum([0, *(len(e) for e in done)])
-    return Episodes(*columns, starts=starts)
+    copies, *columns = (np.concatenate(column) for column in zip(*seen, strict=True))
+    order = np.argsort(copies, kind="stable")  # by copy, and in time within each
+    columns = [column[order] for column in columns]
+    ends = np.flatnonzero(columns[4] | columns[5])
+    return Episodes(*columns, starts=np.concatenate([[0], ends + 1]))
 
 
 def returns(policy: Policy, batch: Environments, rounds: int = 1) -> np.ndarray:

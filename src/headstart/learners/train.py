@@ -33,18 +33,22 @@ def train(
     state: PPOState | None = None,
     weigh: Weigh | None = None,
     stage: int = 0,
+    rates: tuple[float, float] = (1.0, 0.1),
 ) -> PPOState:
     """Train for at least `steps` steps, going on from the journal's checkpoint if there is one.
 
     Experience comes in chunks of running environments. With `weigh` it comes as whole episodes
     instead, one of every copy, and the policy's loss is weighted by episode. A method that trains
-    several times numbers its stages, so that a checkpoint is resumed in its own.
+    several times numbers its stages, so that a checkpoint is resumed in its own. `rates` are the
+    shares of the learning rate at the start and at the end.
     """
     start_key, seed_key, run_key = jax.random.split(key, 3)
     batch = source.start(ppo.environments, seed_from(seed_key))
     environment = source.environment
     if state is None:
-        state = ppo.init(environment.observation_space, environment.action_space, start_key)
+        state = ppo.init(
+            environment.observation_space, environment.action_space, start_key
+        )
     journal, meter, loop = source.journal, source.meter, Loop(0, source.meter.steps)
     obs = batch.reset()
     saved = journal.load()
@@ -63,7 +67,9 @@ def train(
         else:
             tried = episodes(state.policy, batch, key=act_key)
             experience = tried.transitions(ppo.minibatch, weigh(tried.returns))
-        state, log = ppo.update(state, experience, 1 - 0.9 * share, update_key)
+        state, log = ppo.update(
+            state, experience, rates[0] + (rates[1] - rates[0]) * share, update_key
+        )
         iteration += 1
         done = meter.steps - first
         returns = batch.finished()
@@ -77,12 +83,18 @@ def train(
         )
         journal.progress("pretrain", done, steps)
         if journal.due() and done < steps:
-            journal.save(_checkpoint(state, obs, Loop(iteration, first), stage, batch, source))
+            journal.save(
+                _checkpoint(state, obs, Loop(iteration, first), stage, batch, source)
+            )
     return state
 
 
 def improve(
-    ppo: PPO, target: Target, state: PPOState, episodes_per_update: int, key: PRNGKeyArray
+    ppo: PPO,
+    target: Target,
+    state: PPOState,
+    episodes_per_update: int,
+    key: PRNGKeyArray,
 ) -> Iterator[Policy]:
     """Policies for the target: the one given, then one after each update, while episodes are left."""
     yield state.policy
@@ -91,10 +103,14 @@ def improve(
         raise ValueError("improve needs a target with a limited number of episodes")
     total, iteration = left, 0
     while left > 0:
-        seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
+        seed_key, act_key, update_key = jax.random.split(
+            jax.random.fold_in(key, iteration), 3
+        )
         batch = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(state.policy, batch, key=act_key)
-        state, log = ppo.update(state, tried.transitions(ppo.minibatch), 1.0, update_key)
+        state, log = ppo.update(
+            state, tried.transitions(ppo.minibatch), 1.0, update_key
+        )
         iteration += 1
         left -= batch.num
         target.journal.log(
@@ -120,13 +136,22 @@ def _checkpoint(
         "agent": leaves(state),
         "batch": batch.state(),
         "loop": {"obs": obs, "stage": np.array(stage), **loop._asdict()},
-        "meter": {name: np.array(count) for name, count in source.meter.counts().items()},
+        "meter": {
+            name: np.array(count) for name, count in source.meter.counts().items()
+        },
     }
-    return {f"{group}/{n}": np.asarray(a) for group, arrays in groups.items() for n, a in arrays.items()}
+    return {
+        f"{group}/{n}": np.asarray(a)
+        for group, arrays in groups.items()
+        for n, a in arrays.items()
+    }
 
 
 def _restored(
-    saved: dict[str, np.ndarray], state: PPOState, batch: Counted, source: Source | Target
+    saved: dict[str, np.ndarray],
+    state: PPOState,
+    batch: Counted,
+    source: Source | Target,
 ) -> tuple[PPOState, np.ndarray, Loop]:
     groups: dict[str, dict[str, np.ndarray]] = {}
     for name, array in saved.items():

@@ -1,10 +1,12 @@
 """Methods by name, one file each."""
 
-from headstart.envs import attribute
-from headstart.errors import unknown
-from headstart.methods.method import Method
+from typing import TYPE_CHECKING
 
-__all__ = ["METHODS", "Method", "find"]
+from headstart.errors import unknown
+from headstart.names import attribute
+
+if TYPE_CHECKING:
+    from headstart.methods.method import Method
 
 METHODS = {
     "scratch": "headstart.methods.scratch:Scratch",
@@ -17,7 +19,7 @@ METHODS = {
 }
 
 
-def find(name: str) -> type[Method]:
+def find(name: str) -> "type[Method]":
     """A method's class, by its name or as `module:Class`.
 
     Raises:

@@ -52,18 +52,31 @@ class EPOpt:
         require_varied(source.domain, "epopt")
         return self.learner.knowledge(self.optimise(source, self.steps, key))
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+    def adapt(
+        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
+    ) -> Iterator[Policy]:
         yield policy_from(knowledge)
 
     def optimise(
-        self, source: Source, steps: int, key: PRNGKeyArray, state: PPOState | None = None
+        self,
+        source: Source,
+        steps: int,
+        key: PRNGKeyArray,
+        state: PPOState | None = None,
     ) -> PPOState:
         """`steps` steps on a distribution of sources, from `state` if given: first ε = 1."""
         first_key, worst_key = jax.random.split(key)
         first = round(self.ensemble * steps)
-        state = train(self.learner, source, first, first_key, state)
-        tail = replace(self.learner, environments=self.trajectories, minibatch=self.minibatch)
-        return train(tail, source, steps - first, worst_key, state, self.worst, stage=1)
+        middle = 1.0 - 0.9 * self.ensemble
+        state = train(
+            self.learner, source, first, first_key, state, rates=(1.0, middle)
+        )
+        tail = replace(
+            self.learner, environments=self.trajectories, minibatch=self.minibatch
+        )
+        return train(
+            tail, source, steps - first, worst_key, state, self.worst, 1, (middle, 0.1)
+        )
 
     def worst(self, returns: np.ndarray) -> np.ndarray:
         """1 for the trajectories whose return is at most the ε-quantile, 0 for the others."""

@@ -1,0 +1,229 @@
+"""The report: one HTML file with everything inside, that opens from disk without a network."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from headstart.errors import HeadstartError
+from headstart.knowledge import Knowledge, write_atomically
+from headstart.methods import METHODS
+from headstart.problem import TransferProblem, from_table
+from headstart.report.figures import band, colour, figure, svg
+from headstart.result import (
+    Estimate,
+    Result,
+    estimate,
+    median_time,
+    threshold_from,
+    transfer,
+)
+
+Results = Mapping[str, Sequence[Result]]
+
+
+def write(folder: Path) -> Path:
+    """Write `folder/report.html` from the finished runs of one problem below `folder`.
+
+    Raises:
+        HeadstartError: there is none.
+    """
+    results, unfinished = read(folder)
+    problem = _problem(folder, results)
+    threshold = threshold_from(results)
+    jinja = Environment(
+        loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
+        autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    first = next(iter(results.values()))[0]
+    html = jinja.get_template("report.html.jinja").render(
+        problem=problem,
+        rows=_rows(results, threshold),
+        threshold=threshold,
+        shots_figure=svg(_shots_figure(results), "shots"),
+        sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
+        sweep_name=next(iter(problem.sweep), None),
+        learning_figure=svg(_learning_figure(folder, results), "learning"),
+        movies=_movies(folder, results, problem),
+        seeds={label: [r.seed for r in runs] for label, runs in results.items()},
+        unfinished=unfinished,
+        versions=first.versions,
+    )
+    path = folder / "report.html"
+    try:
+        write_atomically(path, html.encode())
+    except OSError as error:
+        raise HeadstartError(f"cannot write {path}: {error.strerror}") from None
+    return path
+
+
+def read(folder: Path) -> tuple[dict[str, list[Result]], list[str]]:
+    """The finished runs by method, baselines first, and the folders of the unfinished ones."""
+    if not folder.is_dir():
+        raise HeadstartError(f"there is no folder {folder}")
+    found: dict[str, list[Result]] = {}
+    for path in sorted(folder.glob("*/*/result.json")):
+        result = Result.read(path)
+        found.setdefault(result.method, []).append(result)
+    if not found:
+        raise HeadstartError(
+            f"{folder} holds no finished run: give the folder of a problem, as in runs/hopper-mass"
+        )
+    known = list(METHODS)
+    order = sorted(
+        found,
+        key=lambda m: (
+            known.index(m.split(":")[0]) if m.split(":")[0] in known else 99,
+            m,
+        ),
+    )
+    configs = sorted(folder.glob("*/*/config.json"))
+    unfinished = [
+        str(c.parent) for c in configs if not (c.parent / "result.json").exists()
+    ]
+    return {
+        label: sorted(found[label], key=lambda r: r.seed) for label in order
+    }, unfinished
+
+
+def _problem(folder: Path, results: Results) -> TransferProblem:
+    label, runs = next(iter(results.items()))
+    config = json.loads(
+        (folder / label / str(runs[0].seed) / "config.json").read_bytes()
+    )
+    return from_table(config["problem"])
+
+
+def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
+    scratch = results.get("scratch", [])
+    rows = []
+    for index, (label, runs) in enumerate(results.items()):
+        worth = transfer(runs, scratch, threshold)
+        reached = median_time(worth.times) if threshold is not None else None
+        never = sum(time is None for time in worth.times)
+        rows.append(
+            {
+                "label": label,
+                "colour": colour(index),
+                "zero_shot": _shown(worth.zero_shot),
+                "asymptotic": _shown(worth.asymptotic),
+                "jumpstart": _shown(worth.jumpstart) if label != "scratch" else "–",
+                "area": _shown(worth.area),
+                "time": "–"
+                if threshold is None
+                else ("not reached" if reached is None else reached),
+                "never": f"{never} of {len(runs)} seeds never"
+                if never and reached is not None
+                else "",
+                "source_steps": f"{worth.source_steps:,.0f}",
+                "target_steps": f"{worth.target_steps:,.0f}",
+                "target_episodes": f"{worth.target_episodes:,.0f}",
+            }
+        )
+    return rows
+
+
+def _shown(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:,.0f}"
+    return f"{estimate.value:,.0f} [{estimate.low:,.0f}, {estimate.high:,.0f}]"
+
+
+def _shots_figure(results: Results):
+    fig, (axis,) = figure()
+    for index, (label, runs) in enumerate(results.items()):
+        shots = [shot.episodes for shot in runs[0].shots]
+        scores = np.array([[shot.score for shot in run.shots] for run in runs])
+        band(axis, shots, [estimate([column]) for column in scores.T], label, index)
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xticks(shots, [str(shot) for shot in shots])
+    axis.minorticks_off()
+    axis.set_xlabel("episodes on the target")
+    axis.set_ylabel("return on the target")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def _sweep_figure(results: Results):
+    fig, axes = figure(columns=2)
+    for axis, kind in zip(axes, ("zero_shot", "adapted"), strict=True):
+        for index, (label, runs) in enumerate(results.items()):
+            values = [row["value"] for row in runs[0].sweep]
+            scores = np.array(
+                [[np.mean(row[kind]) for row in run.sweep] for run in runs]
+            )
+            band(
+                axis, values, [estimate([column]) for column in scores.T], label, index
+            )
+        axis.set_xlabel(runs[0].sweep[0]["parameter"])
+    axes[0].set_title("before any target episode")
+    axes[1].set_title("after the last shot")
+    axes[0].set_ylabel("return")
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def _learning_figure(folder: Path, results: Results):
+    fig, axes = figure(columns=2)
+    for index, (label, runs) in enumerate(results.items()):
+        for run in runs:
+            path = folder / label / str(run.seed) / "log.jsonl"
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            for axis, phase in zip(axes, ("pretrain", "adapt"), strict=True):
+                chosen = [
+                    r
+                    for r in rows
+                    if r["phase"] == phase and r.get("train_return") is not None
+                ]
+                name = label if run is runs[0] else None
+                x = [r["steps" if phase == "pretrain" else "episodes"] for r in chosen]
+                y = _smoothed([r["train_return"] for r in chosen])
+                axis.plot(
+                    x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8
+                )
+    axes[0].set_title("pre-training")
+    axes[0].set_xlabel("steps")
+    axes[0].set_ylabel("return while training")
+    axes[1].set_title("adaptation")
+    axes[1].set_xlabel("episodes on the target")
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def _smoothed(values: Sequence[float], share: float = 0.9) -> list[float]:
+    """An exponential average without its start-up bias."""
+    shown, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = share * total + value, share * weight + 1
+        shown.append(total / weight)
+    return shown
+
+
+def _movies(
+    folder: Path, results: Results, problem: TransferProblem
+) -> list[dict[str, Any]]:
+    from headstart.learners.policy import policy_from
+    from headstart.report.movie import movie
+
+    shown = []
+    for label, runs in results.items():
+        run = folder / label / str(runs[0].seed)
+        pictures = []
+        for kind, name in (("zero-shot", "zero_shot"), ("adapted", "adapted")):
+            if not (run / name).exists():
+                continue
+            policy = policy_from(Knowledge.load(run / name))
+            shot = runs[0].shots[0 if kind == "zero-shot" else -1]
+            picture = movie(policy, problem.target, runs[0].seed)
+            if picture is not None:
+                pictures.append(
+                    {"kind": kind, "uri": picture, "score": f"{shot.score:,.0f}"}
+                )
+        if pictures:
+            shown.append({"label": label, "pictures": pictures})
+    return shown

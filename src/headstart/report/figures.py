@@ -1,0 +1,78 @@
+"""The house style of every figure: colours, bands, axes, and SVG that is the same each time."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headstart.result import Estimate
+
+# Okabe and Ito's palette (2008), readable with any colour vision, and dashes for more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
+DASHES = ("-", "--", ":")
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def figure(
+    columns: int = 1, width: float = 9.0, height: float = 3.8
+) -> tuple[Figure, list[Axes]]:
+    """A row of axes that share the vertical scale."""
+    with plt.rc_context(
+        {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+    ):
+        fig, axes = plt.subplots(
+            1,
+            columns,
+            figsize=(width, height),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+    for axis in axes[0]:
+        axis.grid(alpha=0.25, linewidth=0.6)
+    return fig, list(axes[0])
+
+
+def band(
+    axis: Axes,
+    x: Sequence[float],
+    estimates: Sequence[Estimate],
+    label: str,
+    index: int,
+) -> None:
+    """A line through the interquartile means, and their intervals as a shade where there are any."""
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    values = [estimate.value for estimate in estimates]
+    axis.plot(
+        x, values, dash, color=colour(index), label=label, marker="o", markersize=3
+    )
+    low = [estimate.low for estimate in estimates if estimate.low is not None]
+    high = [estimate.high for estimate in estimates if estimate.high is not None]
+    if len(low) == len(values):
+        axis.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0)
+
+
+def svg(fig: Figure, name: str) -> str:
+    """The figure as an SVG element; `name` keeps its ids apart from those of other figures."""
+    text = io.StringIO()
+    settings: dict[str, Any] = {"svg.hashsalt": name, "svg.fonttype": "none"}
+    with plt.rc_context(settings):
+        fig.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(fig)
+    markup = text.getvalue()
+    return markup[markup.index("<svg") :]
+
+
+def save(fig: Figure, path: Path) -> None:
+    """The figure as an SVG file."""
+    path.write_text('<?xml version="1.0" encoding="utf-8"?>\n' + svg(fig, path.stem))
