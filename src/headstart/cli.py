@@ -29,11 +29,7 @@ class Parser(argparse.ArgumentParser):
         if "invalid choice" in message and "'" in message:
             wrong = message.split("'")[1]
             near = difflib.get_close_matches(wrong, COMMANDS, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"commands: {', '.join(COMMANDS)}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
             message = f"unknown command {wrong!r}: {hint}"
         self.exit(2, f"headstart: {message}\n")
 
@@ -41,9 +37,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="headstart", description=headstart.__doc__, allow_abbrev=False,
                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    top.add_argument(
-        "--version", action="version", version=f"headstart {headstart.__version__}"
-    )
+    top.add_argument("--version", action="version", version=f"headstart {headstart.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = {
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -57,9 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add["run"].add_argument("--seed", type=_count, default=0, metavar="N")
     add["run"].add_argument("--out", type=Path, default=Path("runs"), metavar="DIR")
-    add["run"].add_argument(
-        "--resume", action="store_true", help="go on with an unfinished run"
-    )
+    add["run"].add_argument("--resume", action="store_true", help="go on with an unfinished run")
     add["run"].epilog = (
         "Fields of the method are set by --method.FIELD VALUE; "
         "`headstart run PROBLEM METHOD --help` lists them."
@@ -86,9 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add["evaluate"].add_argument("--episodes", type=_positive, default=20, metavar="N")
     add["evaluate"].add_argument("--seed", type=_count, default=0, metavar="N")
-    add["report"].add_argument(
-        "dir", metavar="DIR", type=Path, help="as in runs/hopper-mass"
-    )
+    add["report"].add_argument("dir", metavar="DIR", type=Path, help="as in runs/hopper-mass")
     add["check"].add_argument(
         "environment", metavar="ENVIRONMENT", help="a name, gym:ID or module:function"
     )
@@ -115,11 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     headstart.prepare_jax()
     try:
         fields = _method_fields(arguments)
-        if (
-            arguments[:1] == ["run"]
-            and len(arguments) > 2
-            and {"-h", "--help"} & set(arguments)
-        ):
+        if arguments[:1] == ["run"] and len(arguments) > 2 and {"-h", "--help"} & set(arguments):
             _print_fields(arguments[2])
         options = parser().parse_args(arguments)
         if fields and options.command != "run":
@@ -139,13 +125,11 @@ def _list(options: argparse.Namespace, _: Any) -> None:
     groups = {
         "problems": {name: p.description for name, p in problems.PROBLEMS.items()},
         "methods": {name: _first_line(path) for name, path in methods.METHODS.items()},
-        "environments": {name: "" for name in sorted(envs.ENVIRONMENTS)},
+        "environments": dict.fromkeys(sorted(envs.ENVIRONMENTS), ""),
         "studies": dict(studies.STUDIES),
     }
     if options.json:
-        print(
-            json.dumps({kind: list(names) for kind, names in groups.items()}, indent=1)
-        )
+        print(json.dumps({kind: list(names) for kind, names in groups.items()}, indent=1))
         return
     for kind, names in groups.items():
         print(kind)
@@ -170,9 +154,7 @@ def _run(options: argparse.Namespace, fields: dict[str, Any]) -> None:
         result = run.run(job, progress)
     for shot in result.shots:
         print(f"{shot.episodes:>6} target episodes: return {shot.score:9.1f}")
-    print(
-        f"source steps {result.source['steps']}, target steps {result.target['steps']}"
-    )
+    print(f"source steps {result.source['steps']}, target steps {result.target['steps']}")
     print(job.folder / "result.json")
 
 
@@ -183,9 +165,7 @@ def _compare(options: argparse.Namespace, _: Any) -> int:
     from headstart.report import write
 
     problem = problems.find(options.problem)
-    labels = options.methods or [
-        name for name in methods.METHODS if name != "epopt-posterior"
-    ]
+    labels = options.methods or [name for name in methods.METHODS if name != "epopt-posterior"]
     jobs = [
         run.make_job(problem, label, seed, options.out)
         for seed in range(options.seeds)
@@ -219,9 +199,7 @@ def _evaluate(options: argparse.Namespace, _: Any) -> None:
     run.check_policy_fits(facts, environment)
     returns = run.evaluate_in(domain, policy, options.episodes, options.seed)
     spread = returns.std(ddof=1) if len(returns) > 1 else float("nan")
-    print(
-        f"{domain}: return {returns.mean():.1f} ± {spread:.1f} (sd) over {len(returns)} episodes"
-    )
+    print(f"{domain}: return {returns.mean():.1f} ± {spread:.1f} (sd) over {len(returns)} episodes")
 
 
 def _report(options: argparse.Namespace, _: Any) -> None:
@@ -262,16 +240,12 @@ def _method_fields(arguments: list[str]) -> dict[str, Any]:
     """Take `--method.FIELD VALUE …` out of the arguments."""
     fields: dict[str, Any] = {}
     while (
-        at := next(
-            (i for i, a in enumerate(arguments) if a.startswith("--method.")), None
-        )
+        at := next((i for i, a in enumerate(arguments) if a.startswith("--method.")), None)
     ) is not None:
         flag, equals, value = arguments[at].removeprefix("--method.").partition("=")
         end = at + 1
         values = [value] if equals else []
-        while (
-            not equals and end < len(arguments) and not arguments[end].startswith("--")
-        ):
+        while not equals and end < len(arguments) and not arguments[end].startswith("--"):
             values.append(arguments[end])
             end += 1
         if not values:

@@ -39,9 +39,7 @@ def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 inner = ", ".join(f"{path}.{f.name}" for f in fields(current))  # pyright: ignore
-                raise HeadstartError(
-                    f"{path} holds fields of its own: set one of {inner}"
-                )
+                raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
             changes[name] = updated(current, value, path)
         else:
             changes[name] = _fitted(value, hints[name], path)
@@ -109,11 +107,7 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
     try:
         if hint is bool and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-        if (
-            hint is int
-            and not isinstance(value, bool)
-            and int(float(text)) == float(text)
-        ):
+        if hint is int and not isinstance(value, bool) and int(float(text)) == float(text):
             return int(float(text))
         if hint is float and not isinstance(value, bool):
             return float(text)

@@ -101,9 +101,7 @@ class LogUniform:
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
         inside = (value >= self.low) & (value <= self.high)
-        density = -np.log(np.where(inside, value, 1.0)) - math.log(
-            math.log(self.high / self.low)
-        )
+        density = -np.log(np.where(inside, value, 1.0)) - math.log(math.log(self.high / self.low))
         return np.where(inside, density, -np.inf)
 
 
@@ -123,47 +121,43 @@ class Normal:
             f"Normal needs a finite loc and a finite scale > 0, got {self.loc} and {self.scale}",
         )
         _require(
-            math.isfinite(self._log_mass()),
+            self._mass() > 0,
             f"Normal({self.loc}, {self.scale}) has no mass on [{self.low}, {self.high}]: "
             "move the interval towards loc or raise the scale",
         )
 
-    def _log_mass(self) -> float:
-        from scipy.special import log_ndtr
-
+    @property
+    def _bounds(self) -> tuple[float, float, float]:
+        """The interval in units of scale, mirrored into the left tail, and the sign that undoes
+        it: there the distribution function keeps its digits."""
         a, b = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
-        if a > 0:  # work in the left tail, where log_ndtr keeps its digits
-            a, b = -b, -a
-        upper, lower = float(log_ndtr(b)), float(log_ndtr(a))
-        return (
-            upper + math.log1p(-math.exp(lower - upper)) if lower < upper else -math.inf
-        )
+        return (-b, -a, -1.0) if a > 0 else (a, b, 1.0)
+
+    def _mass(self) -> float:
+        a, b, _ = self._bounds
+        return _cumulative(b) - _cumulative(a)
 
     @property
     def mean(self) -> float:
-        from scipy.stats import truncnorm
-
-        a, b = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
-        return float(truncnorm.mean(a, b, loc=self.loc, scale=self.scale))
+        a, b, sign = self._bounds
+        return self.loc + sign * self.scale * (_density(a) - _density(b)) / self._mass()
 
     @property
     def support(self) -> tuple[float, float]:
         return self.low, self.high
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        from scipy.stats import truncnorm
+        from scipy.special import ndtri
 
-        a, b = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
-        drawn = truncnorm.ppf(rng.uniform(size=n), a, b, loc=self.loc, scale=self.scale)
-        return np.clip(drawn, self.low, self.high)
+        a, b, sign = self._bounds
+        z = ndtri(rng.uniform(_cumulative(a), _cumulative(b), n))
+        return np.clip(self.loc + sign * self.scale * z, self.low, self.high)
 
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
         z = (value - self.loc) / self.scale
         density = (
-            -0.5 * z**2
-            - math.log(self.scale * math.sqrt(2 * math.pi))
-            - self._log_mass()
+            -0.5 * z**2 - math.log(self.scale * math.sqrt(2 * math.pi)) - math.log(self._mass())
         )
         return np.where((value >= self.low) & (value <= self.high), density, -np.inf)
 
@@ -178,12 +172,8 @@ class Choice:
     def __post_init__(self):
         values = tuple(float(value) for value in self.values)
         _require(len(values) > 0, "Choice needs at least one value")
-        _require(
-            all(map(math.isfinite, values)), f"Choice needs finite values, got {values}"
-        )
-        _require(
-            len(set(values)) == len(values), f"Choice names a value twice: {values}"
-        )
+        _require(all(map(math.isfinite, values)), f"Choice needs finite values, got {values}")
+        _require(len(set(values)) == len(values), f"Choice names a value twice: {values}")
         probs = tuple(self.probs) or (1 / len(values),) * len(values)
         _require(
             len(probs) == len(values),
@@ -237,9 +227,7 @@ class Product:
             f"expected values of shape [n, {len(self.marginals)}], got {list(values.shape)}",
         )
         marginals = self.marginals.values()
-        terms = [
-            marginal.log_prob(values[:, i]) for i, marginal in enumerate(marginals)
-        ]
+        terms = [marginal.log_prob(values[:, i]) for i, marginal in enumerate(marginals)]
         return np.sum(terms, axis=0) if terms else np.zeros(len(values))
 
 
@@ -259,17 +247,13 @@ def parse(value: object) -> Distribution:
         HeadstartError: the table names no known distribution, or its numbers do not fit it.
     """
     if isinstance(value, bool) or value is None or isinstance(value, str):
-        raise HeadstartError(
-            f"a parameter is a number or a distribution, not {value!r}"
-        )
+        raise HeadstartError(f"a parameter is a number or a distribution, not {value!r}")
     if isinstance(value, int | float | np.floating | np.integer):
         return Fixed(float(value))
     if not isinstance(value, Mapping):
         if isinstance(value, tuple(KINDS.values())):
             return value  # pyright: ignore[reportReturnType]
-        raise HeadstartError(
-            f"a parameter is a number or a distribution, not {value!r}"
-        )
+        raise HeadstartError(f"a parameter is a number or a distribution, not {value!r}")
     _require(
         len(value) == 1,
         f"name one distribution, as in {{uniform = [3, 9]}}; got {dict(value)}",
@@ -284,9 +268,7 @@ def parse(value: object) -> Distribution:
                 raise unknown(f"field of {name}", argument, names)
         keywords = dict(arguments)
     elif kind is Choice:
-        keywords = {
-            "values": arguments if isinstance(arguments, list | tuple) else [arguments]
-        }
+        keywords = {"values": arguments if isinstance(arguments, list | tuple) else [arguments]}
     else:
         arguments = arguments if isinstance(arguments, list | tuple) else [arguments]
         _require(
@@ -301,9 +283,7 @@ def parse(value: object) -> Distribution:
                 f"{name}.{argument} must be a number, got {item!r}",
             )
     try:
-        return kind(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in keywords.items()}
-        )
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in keywords.items()})
     except TypeError as error:
         raise HeadstartError(f"{name} takes {', '.join(names)}: {error}") from None
 
@@ -313,12 +293,16 @@ def as_table(distribution: Distribution) -> object:
     if isinstance(distribution, Fixed):
         return float(distribution.value)
     name = next(name for name, kind in KINDS.items() if isinstance(distribution, kind))
-    values = {
-        field.name: getattr(distribution, field.name) for field in fields(KINDS[name])
-    }
-    return {
-        name: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-    }
+    values = {field.name: getattr(distribution, field.name) for field in fields(KINDS[name])}
+    return {name: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
+
+
+def _cumulative(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def _density(z: float) -> float:
+    return math.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
 
 
 def _require(condition: bool, message: str) -> None:

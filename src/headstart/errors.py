@@ -24,7 +24,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HeadstartError:
     """The error for a name that does not exist, with the nearest that does."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-    )
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
     return HeadstartError(f"unknown {kind} {name!r}: {hint}")

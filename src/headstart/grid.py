@@ -113,9 +113,7 @@ def run_all(
                 if status:
                     failures.append(Failure(job, _reason(status, handle)))
             for job in list(pending):
-                busy = {
-                    other.pretraining_key for other in running if not _carried(other)
-                }
+                busy = {other.pretraining_key for other in running if not _carried(other)}
                 if free and (job.pretraining_key not in busy or _carried(job)):
                     slot = free.pop(0)
                     pending.remove(job)

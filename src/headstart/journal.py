@@ -52,9 +52,7 @@ class Journal:
         log = self.folder / "log.jsonl"
         size = np.array(log.stat().st_size if log.exists() else 0)
         (self.folder / "checkpoint").mkdir(exist_ok=True)
-        data = {
-            n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()
-        }
+        data = {n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()}
         write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
         self._saved = time.monotonic()
 

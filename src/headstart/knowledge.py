@@ -51,22 +51,16 @@ class Knowledge:
         for part in parts:
             if part not in self.parts:
                 raise unknown("part of this knowledge", part, self.parts)
-        return Knowledge(
-            {part: self.parts[part] for part in parts}, self.facts, self.simulator
-        )
+        return Knowledge({part: self.parts[part] for part in parts}, self.facts, self.simulator)
 
     def save(self, folder: Path) -> None:
         """Write `folder` whole or not at all."""
         from safetensors.numpy import save
 
         flat = {
-            f"{part}/{n}": np.asarray(a)
-            for part, ls in self.parts.items()
-            for n, a in ls.items()
+            f"{part}/{n}": np.asarray(a) for part, ls in self.parts.items() for n, a in ls.items()
         }
-        weights = save(
-            {name: np.array(array, order="C") for name, array in flat.items()}
-        )
+        weights = save({name: np.array(array, order="C") for name, array in flat.items()})
         manifest = {
             "format": FORMAT,
             "sha256": hashlib.sha256(weights).hexdigest(),
@@ -96,9 +90,7 @@ class Knowledge:
             manifest = json.loads((folder / "manifest.json").read_bytes())
             weights = (folder / "weights.safetensors").read_bytes()
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise KnowledgeError(
-                f"{folder}/manifest.json is not JSON: {error}"
-            ) from None
+            raise KnowledgeError(f"{folder}/manifest.json is not JSON: {error}") from None
         except OSError as error:
             raise KnowledgeError(
                 f"{folder} is not a knowledge folder: {error.strerror}: {error.filename}"
@@ -110,11 +102,7 @@ class Knowledge:
                 "train again, or use the version named in the run's config.json"
             )
         if hashlib.sha256(weights).hexdigest() != manifest.get("sha256"):
-            kind = (
-                "a pickle, which could run code"
-                if weights[:1] == b"\x80"
-                else "damaged"
-            )
+            kind = "a pickle, which could run code" if weights[:1] == b"\x80" else "damaged"
             raise KnowledgeError(
                 f"{folder}/weights.safetensors is {kind}: {len(weights)} bytes that do not match "
                 "the manifest; fetch it again, or train again"
@@ -122,9 +110,7 @@ class Knowledge:
         try:
             flat = load(weights)
         except (SafetensorError, ValueError, KeyError) as error:
-            raise KnowledgeError(
-                f"{folder}/weights.safetensors is damaged: {error}"
-            ) from None
+            raise KnowledgeError(f"{folder}/weights.safetensors is damaged: {error}") from None
         try:
             parts = {
                 str(part): {str(name): flat[f"{part}/{name}"] for name in names}
@@ -157,19 +143,14 @@ def filled(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
     expected = leaves(tree)
     for name in expected.keys() ^ arrays.keys():
         side = "lacks" if name in expected else "has an unknown"
-        raise KnowledgeError(
-            f"{what} {side} {name!r}: it was made by another kind of learner"
-        )
+        raise KnowledgeError(f"{what} {side} {name!r}: it was made by another kind of learner")
     for name, leaf in expected.items():
         if leaf.shape != arrays[name].shape:
             raise KnowledgeError(
                 f"{what}/{name} has shape {list(arrays[name].shape)}, and {list(leaf.shape)} is "
                 "needed: observations, actions and hidden layers must be those it was trained with"
             )
-    order = [
-        jnp.array(arrays[_path(p)])
-        for p, _ in jax.tree_util.tree_leaves_with_path(tree)
-    ]
+    order = [jnp.array(arrays[_path(p)]) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
     return jax.tree.unflatten(jax.tree.structure(tree), order)
 
 
@@ -189,7 +170,5 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _path(path: tuple) -> str:
-    keys = (
-        getattr(k, "name", getattr(k, "idx", getattr(k, "key", None))) for k in path
-    )
+    keys = (getattr(k, "name", getattr(k, "idx", getattr(k, "key", None))) for k in path)
     return "/".join(map(str, keys))

@@ -20,11 +20,7 @@ def attribute(path: str) -> Any:
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise HeadstartError(
-            f"{path}: there is no module {error.name!r} here"
-        ) from None
+        raise HeadstartError(f"{path}: there is no module {error.name!r} here") from None
     if not hasattr(found, name):
-        raise unknown(
-            f"attribute of {module}", name, [n for n in vars(found) if n[0] != "_"]
-        )
+        raise unknown(f"attribute of {module}", name, [n for n in vars(found) if n[0] != "_"])
     return getattr(found, name)

@@ -26,9 +26,7 @@ class Domain:
 
     def __init__(self, environment: str, **parameters: object):
         object.__setattr__(self, "environment", environment)
-        parsed = {
-            name: distributions.parse(value) for name, value in parameters.items()
-        }
+        parsed = {name: distributions.parse(value) for name, value in parameters.items()}
         object.__setattr__(self, "parameters", parsed)
 
     def __hash__(self):
@@ -84,9 +82,7 @@ class Access:
                     f"access.{name} must be a whole number ≥ 0, got {getattr(self, name)!r}"
                 )
         if not isinstance(self.rewards, bool):
-            raise HeadstartError(
-                f"access.rewards must be true or false, got {self.rewards!r}"
-            )
+            raise HeadstartError(f"access.rewards must be true or false, got {self.rewards!r}")
         rising = all(a < b for a, b in zip(self.shots, self.shots[1:], strict=False))
         if not self.shots or not all(map(_is_count, self.shots)) or not rising:
             raise HeadstartError(
@@ -119,19 +115,13 @@ class TransferProblem:
                     f"{name} must be a whole number ≥ 1, got {getattr(self, name)!r}"
                 )
         if len(self.sweep) > 1:
-            raise HeadstartError(
-                f"sweep takes one parameter, got {', '.join(self.sweep)}"
-            )
+            raise HeadstartError(f"sweep takes one parameter, got {', '.join(self.sweep)}")
         for name, values in self.sweep.items():
             if not isinstance(values, list | tuple) or not values:
-                raise HeadstartError(
-                    f"sweep.{name} must be a list of numbers, got {values!r}"
-                )
+                raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")
             for value in values:
                 distributions.parse(value)
-        object.__setattr__(
-            self, "sweep", {k: tuple(map(float, v)) for k, v in self.sweep.items()}
-        )
+        object.__setattr__(self, "sweep", {k: tuple(map(float, v)) for k, v in self.sweep.items()})
 
     def as_table(self) -> dict[str, Any]:
         """Plain types: `from_table(problem.as_table())` is the same problem."""
@@ -159,17 +149,13 @@ def from_table(table: Mapping[str, Any], name: str = "problem") -> TransferProbl
     _check_keys("key", table, {f.name for f in fields(TransferProblem)})
     for key in ("source", "target"):
         if key not in table:
-            raise HeadstartError(
-                f"the problem has no [{key}] table: add one with an environment"
-            )
+            raise HeadstartError(f"the problem has no [{key}] table: add one with an environment")
     for key in ("access", "sweep", "methods"):
         if not isinstance(table.setdefault(key, {}), Mapping):
             raise HeadstartError(f"{key} must be a table, got {table[key]!r}")
     _check_keys("key of [access]", table["access"], {f.name for f in fields(Access)})
     if not isinstance(table["access"].get("shots", []), list | tuple):
-        raise HeadstartError(
-            f"access.shots must be a list, got {table['access']['shots']!r}"
-        )
+        raise HeadstartError(f"access.shots must be a list, got {table['access']['shots']!r}")
     problem = TransferProblem(
         name=table.pop("name", name),
         source=_domain(table.pop("source"), "source"),
@@ -205,15 +191,11 @@ def with_access(problem: TransferProblem, **changes: Any) -> TransferProblem:
 
 def _domain(table: object, place: str) -> Domain:
     if not isinstance(table, Mapping):
-        raise HeadstartError(
-            f"[{place}] must be a table with an environment, got {table!r}"
-        )
+        raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
     parameters = dict(table)
     environment = parameters.pop("environment", None)
     if not isinstance(environment, str):
-        raise HeadstartError(
-            f'[{place}] names no environment: add environment = "hopper"'
-        )
+        raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')
     try:
         return Domain(environment, **parameters)
     except HeadstartError as error:
@@ -231,8 +213,4 @@ def _is_count(value: object) -> bool:
 
 
 def _show(distribution: Distribution) -> str:
-    return (
-        f"{distribution.mean:g}"
-        if isinstance(distribution, Fixed)
-        else str(distribution)
-    )
+    return f"{distribution.mean:g}" if isinstance(distribution, Fixed) else str(distribution)

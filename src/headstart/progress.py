@@ -53,9 +53,7 @@ def board(total: int) -> Iterator[Callable[[Mapping[Job, float], int, int], None
                 shown.remove_task(tasks.pop(job))
             for job, share in running.items():
                 if job not in tasks:
-                    tasks[job] = shown.add_task(
-                        f"  {job.label}, seed {job.seed}", total=1.0
-                    )
+                    tasks[job] = shown.add_task(f"  {job.label}, seed {job.seed}", total=1.0)
                 shown.update(tasks[job], completed=share)
             shown.update(everything, completed=ended + sum(running.values()))
 

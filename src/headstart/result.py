@@ -50,9 +50,7 @@ class Result:
         """
         try:
             table = json.loads(path.read_bytes())
-            return Result(
-                **{**table, "shots": [Shot(**shot) for shot in table["shots"]]}
-            )
+            return Result(**{**table, "shots": [Shot(**shot) for shot in table["shots"]]})
         except OSError as error:
             raise HeadstartError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError) as error:
@@ -68,9 +66,7 @@ def area(result: Result) -> float:
 
 def time_to_threshold(result: Result, threshold: float) -> int | None:
     """Target episodes at the first shot that reaches `threshold`; none if it never does."""
-    return next(
-        (shot.episodes for shot in result.shots if shot.score >= threshold), None
-    )
+    return next((shot.episodes for shot in result.shots if shot.score >= threshold), None)
 
 
 @dataclass(frozen=True)
@@ -147,10 +143,7 @@ def transfer(
         asymptotic=estimate([[r.shots[-1].score for r in results]]),
         area=estimate([[area(r) for r in results]]),
         jumpstart=estimate([gains]) if gains else None,
-        times=[
-            time_to_threshold(r, threshold) if threshold is not None else None
-            for r in results
-        ],
+        times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
         source_steps=float(np.mean([r.source["steps"] for r in results])),
         target_steps=float(np.mean([r.target["steps"] for r in results])),
         target_episodes=float(np.mean([r.target["episodes"] for r in results])),
@@ -164,9 +157,7 @@ def median_time(times: Sequence[int | None]) -> int | None:
     return None if middle == math.inf else int(middle)
 
 
-def threshold_from(
-    results: Mapping[str, Sequence[Result]], share: float = 0.8
-) -> float | None:
+def threshold_from(results: Mapping[str, Sequence[Result]], share: float = 0.8) -> float | None:
     """The return that lies `share` of the way from scratch's zero-shot return to the oracle's."""
     if not results.get("scratch") or not results.get("oracle"):
         return None

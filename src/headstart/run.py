@@ -61,9 +61,7 @@ class Job:
             "seed": self.seed,
             "versions": versions(),
         }
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[
-            :16
-        ]
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
         """All that was resolved, as in `config.json`."""
@@ -91,9 +89,7 @@ class Job:
         except OSError as error:
             raise HeadstartError(f"{folder} is not a run: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise HeadstartError(
-                f"{folder}/config.json is damaged: {error!r}"
-            ) from None
+            raise HeadstartError(f"{folder}/config.json is damaged: {error!r}") from None
 
 
 def make_job(
@@ -165,9 +161,7 @@ def prepare(job: Job, resume: bool) -> bool:
     except OSError as error:
         raise HeadstartError(f"cannot write {job.folder}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
-        raise HeadstartError(
-            f"{config} is damaged: {error!r}; remove {job.folder}"
-        ) from None
+        raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
     return False
 
 
@@ -223,9 +217,7 @@ def _run(job: Job, progress: Progress) -> Result:
             returns = known or evaluate(job.problem, last, job.seed).tolist()
             scored.append(Shot(at, taken[1], returns))
             evaluating += time.monotonic() - before
-            journal.log(
-                phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score
-            )
+            journal.log(phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score)
 
     simulated = replace(knowledge, simulator=source)
     for policy in job.method.adapt(simulated, target, adapt_key):
@@ -234,9 +226,7 @@ def _run(job: Job, progress: Progress) -> Result:
         first = policy if first is None else first
         last, taken = policy, (meter.episodes, meter.steps)
     if last is None:
-        raise HeadstartError(
-            f"{job.label} yielded no policy: adapt must yield the zero-shot one"
-        )
+        raise HeadstartError(f"{job.label} yielded no policy: adapt must yield the zero-shot one")
     report_until(float("inf"))
     before = time.monotonic()
     swept = sweep(job.problem, first, last, job.seed)
@@ -248,10 +238,7 @@ def _run(job: Job, progress: Progress) -> Result:
         problem=job.problem.name,
         method=job.label,
         seed=job.seed,
-        source={
-            k: spent["source"][k] + getattr(source.meter, k)
-            for k in ("steps", "episodes")
-        },
+        source={k: spent["source"][k] + getattr(source.meter, k) for k in ("steps", "episodes")},
         target=total,
         shots=scored,
         seconds={
@@ -269,9 +256,7 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     folder = job.folder / "knowledge"
     if folder.exists():
         return Knowledge.load(folder)
-    for manifest in sorted(
-        job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")
-    ):
+    for manifest in sorted(job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")):
         shared = Knowledge.load(manifest.parent)
         if shared.facts.get("pretraining") == job.pretraining_key:
             log = manifest.parents[1] / "log.jsonl"
@@ -279,9 +264,7 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
             shared.save(folder)
             return shared
     access = job.problem.access
-    limits = (
-        (None, None) if job.method.unlimited else (access.observations, access.steps)
-    )
+    limits = (None, None) if job.method.unlimited else (access.observations, access.steps)
     journal = Journal(job.folder, progress)
     source = Source(job.problem.source, journal)
     rewards = access.rewards or job.method.unlimited
@@ -294,9 +277,7 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         "seconds": round(time.monotonic() - started, 3),
     }
     facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
-    facts["source"], facts["target"] = (
-        d.as_table() for d in (source.domain, target.domain)
-    )
+    facts["source"], facts["target"] = (d.as_table() for d in (source.domain, target.domain))
     knowledge = replace(made, facts=facts)
     knowledge.save(folder)
     return knowledge
@@ -322,9 +303,7 @@ def evaluate(stated: TransferProblem, policy: Any, seed: int) -> np.ndarray:
     return evaluate_in(stated.target, policy, stated.episodes, seed)
 
 
-def evaluate_in(
-    domain: problem.Domain, policy: Any, episodes: int, seed: int
-) -> np.ndarray:
+def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -> np.ndarray:
     """Returns `[episodes]` of the most likely actions in `domain`."""
     from headstart.learners import rollout
 
@@ -357,9 +336,7 @@ def check_policy_fits(facts: dict[str, Any], environment: Environment) -> None:
             )
 
 
-def sweep(
-    stated: TransferProblem, first: Any, last: Any, seed: int
-) -> list[dict[str, Any]]:
+def sweep(stated: TransferProblem, first: Any, last: Any, seed: int) -> list[dict[str, Any]]:
     """Returns of the zero-shot and the last policy at each value of the swept parameter."""
     rows = []
     for name, values in stated.sweep.items():
@@ -370,11 +347,7 @@ def sweep(
             )
             zero_shot = evaluate_in(domain, first, episodes, seed).tolist()
             same = last is first
-            adapted = (
-                zero_shot
-                if same
-                else evaluate_in(domain, last, episodes, seed).tolist()
-            )
+            adapted = zero_shot if same else evaluate_in(domain, last, episodes, seed).tolist()
             rows.append(
                 {
                     "parameter": name,
@@ -388,11 +361,7 @@ def sweep(
 
 def seed_for(seed: int, purpose: str) -> int:
     """A seed of its own for every purpose."""
-    return int(
-        np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[
-            0
-        ]
-    )
+    return int(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[0])
 
 
 @contextmanager

@@ -30,9 +30,7 @@ class Meter:
         Raises:
             AllowanceSpent: a limit would be passed; nothing is counted then.
         """
-        self._check(
-            "observations", observations, self.observations, self.observation_limit
-        )
+        self._check("observations", observations, self.observations, self.observation_limit)
         self._check("steps", steps, self.steps, self.step_limit)
         self._check("episodes", episodes, self.episodes, self.episode_limit)
         self.observations += observations
@@ -158,9 +156,7 @@ class Target:
         while len(seen) < n:
             discrete = not space.shape
             action = (
-                rng.integers(space.n, size=1)
-                if discrete
-                else rng.uniform(-1, 1, (1, *space.shape))
+                rng.integers(space.n, size=1) if discrete else rng.uniform(-1, 1, (1, *space.shape))
             )
             seen.append(batch.step(action).obs[0])
         return np.stack(seen)

@@ -46,9 +46,7 @@ def find(name: str) -> "Environment":
     try:
         made = make()
     except Exception as error:
-        raise HeadstartError(
-            f"{name}() raised {type(error).__name__}: {error}"
-        ) from error
+        raise HeadstartError(f"{name}() raised {type(error).__name__}: {error}") from error
     if isinstance(made, gymnasium.Env):
         made.close()
         return GymnasiumEnvironment(name, make)

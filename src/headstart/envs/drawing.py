@@ -33,9 +33,7 @@ def side_view(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
     image = Image.new("RGB", (WIDTH * SUPERSAMPLE, HEIGHT * SUPERSAMPLE), SKY)
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, floor, image.width, image.height), fill=GROUND)
-    for metre in range(
-        int(np.floor(centre - METRES)), int(np.ceil(centre + METRES)) + 1
-    ):
+    for metre in range(int(np.floor(centre - METRES)), int(np.ceil(centre + METRES)) + 1):
         x = pixel(np.array([metre, 0, 0]))[0]
         draw.line((x, floor, x, floor + 16), fill=LINE, width=3)
         draw.text((x + 6, floor + 8), f"{metre} m", fill=TEXT, font_size=20)

@@ -91,11 +91,9 @@ class Batch:
         self.num = num
         self.action_space = environment.action_space
         self._distribution = domain.distribution
-        self._columns = [
-            list(environment.parameters).index(name) for name in domain.parameters
-        ]
+        self._columns = [list(environment.parameters).index(name) for name in domain.parameters]
         self._nominal = np.array([p.nominal for p in environment.parameters.values()])
-        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self.reseed(seed)
         self._engine = environment.engine(num)
         self._t = np.zeros(num, np.int64)
         self._all = np.arange(num)
@@ -107,6 +105,10 @@ class Batch:
         """From the next reset on, copy `i` always runs with `values[i]` instead of a draw."""
         self.values[:, self._columns] = values
         self._pinned = True
+
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as a new batch with this seed would."""
+        self._rng = np.random.Generator(np.random.PCG64(seed))
 
     @property
     def age(self) -> np.ndarray:
@@ -122,9 +124,7 @@ class Batch:
         self._t[rows] = 0
         try:
             self._engine.set_parameters(rows, self.values[rows])
-            return self._finite(
-                rows, "observation", self._engine.reset(rows, self._rng)
-            )
+            return self._finite(rows, "observation", self._engine.reset(rows, self._rng))
         except HeadstartError:
             raise
         except Exception as error:
@@ -155,9 +155,7 @@ class Batch:
         self._finite(stepped, "reward", reward)
         self._finite(stepped, "observation", next_obs)
         self._t[stepped] += 1
-        truncated = (
-            truncated | (self._t[stepped] >= self.environment.horizon)
-        ) & ~terminated
+        truncated = (truncated | (self._t[stepped] >= self.environment.horizon)) & ~terminated
         obs = next_obs
         if rows is None:
             ended = np.flatnonzero(terminated | truncated)
@@ -169,9 +167,7 @@ class Batch:
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays; see `restore`."""
         pcg = self._rng.bit_generator.state["state"]
-        words = [
-            pcg[k] >> shift & (2**64 - 1) for k in ("state", "inc") for shift in (0, 64)
-        ]
+        words = [pcg[k] >> shift & (2**64 - 1) for k in ("state", "inc") for shift in (0, 64)]
         own = {"values": self.values, "t": self._t, "rng": np.array(words, np.uint64)}
         return own | {f"engine.{k}": v for k, v in self._engine.state().items()}
 
@@ -238,9 +234,7 @@ class Batch:
 
     def _describe(self, row: int) -> str:
         pairs = zip(self.environment.parameters, self.values[row], strict=True)
-        return (
-            ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
-        )
+        return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
 
 
 def check_domain(environment: Environment, domain: Domain) -> None:
@@ -251,9 +245,7 @@ def check_domain(environment: Environment, domain: Domain) -> None:
     """
     for name, distribution in domain.parameters.items():
         if name not in environment.parameters:
-            raise unknown(
-                f"parameter of {environment.name}", name, environment.parameters
-            )
+            raise unknown(f"parameter of {environment.name}", name, environment.parameters)
         declared = environment.parameters[name]
         low, high = distribution.support
         if low < declared.low or high > declared.high:
@@ -263,9 +255,7 @@ def check_domain(environment: Environment, domain: Domain) -> None:
             )
         values: Any = getattr(distribution, "values", (low, high))
         continuous = low < high and not hasattr(distribution, "values")
-        if declared.integer and (
-            continuous or any(value != int(value) for value in values)
-        ):
+        if declared.integer and (continuous or any(value != int(value) for value in values)):
             raise HeadstartError(
                 f"{environment.name}.{name} takes whole numbers: use a number or a choice"
             )

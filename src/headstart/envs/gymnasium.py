@@ -26,13 +26,9 @@ class GymnasiumEnvironment:
     def __init__(self, name: str, make: Callable[[], gymnasium.Env]):
         self.name, self._make = name, make
         env = make()
-        self.parameters: Mapping[str, Parameter] = dict(
-            getattr(env.unwrapped, "parameters", {})
-        )
+        self.parameters: Mapping[str, Parameter] = dict(getattr(env.unwrapped, "parameters", {}))
         self.horizon = env.spec.max_episode_steps if env.spec else None
-        self.horizon = (
-            self.horizon or int(getattr(env, "_max_episode_steps", 0)) or 1_000_000
-        )
+        self.horizon = self.horizon or int(getattr(env, "_max_episode_steps", 0)) or 1_000_000
         observation, action = env.observation_space, env.action_space
         env.close()
         if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
@@ -40,28 +36,19 @@ class GymnasiumEnvironment:
                 f"{name} observes {observation}, and Headstart takes a Box with one axis: wrap "
                 "the environment in gymnasium.wrappers.FlattenObservation"
             )
-        bounded = (
-            isinstance(action, spaces.Box)
-            and np.isfinite([action.low, action.high]).all()
-        )
-        if not (
-            isinstance(action, spaces.Discrete) or (bounded and len(action.shape) == 1)
-        ):
+        bounded = isinstance(action, spaces.Box) and np.isfinite([action.low, action.high]).all()
+        if not (isinstance(action, spaces.Discrete) or (bounded and len(action.shape) == 1)):
             raise HeadstartError(
                 f"{name} acts in {action}, and Headstart takes a Discrete, or a Box with one axis "
                 "and finite bounds: wrap the environment"
             )
         if self.parameters and not hasattr(env.unwrapped, "set_parameters"):
-            raise HeadstartError(
-                f"{name} declares parameters but has no set_parameters method"
-            )
+            raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
         self.observation_space: spaces.Box = observation
         self.action_space: spaces.Box | spaces.Discrete = action
 
     def engine(self, num: int) -> "GymnasiumEngine":
-        return GymnasiumEngine(
-            [self._make() for _ in range(num)], list(self.parameters)
-        )
+        return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
 
 
 class GymnasiumEngine:
@@ -109,9 +96,7 @@ class GymnasiumEngine:
 
     def picture(self) -> np.ndarray | None:
         """The first copy as it draws itself, if it was made with `render_mode="rgb_array"`."""
-        drawn: Any = (
-            self._envs[0].render() if self._envs[0].render_mode == "rgb_array" else None
-        )
+        drawn: Any = self._envs[0].render() if self._envs[0].render_mode == "rgb_array" else None
         return None if drawn is None else np.asarray(drawn, np.uint8)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -57,9 +57,7 @@ class Robot:
         armature = model.dof_armature[-1]
         gravity = -model.opt.gravity[2]
         return {
-            "torso_mass": Parameter(
-                torso, torso / 4, torso * 4, "kg", "mass of the torso"
-            ),
+            "torso_mass": Parameter(torso, torso / 4, torso * 4, "kg", "mass of the torso"),
             "total_mass": Parameter(
                 total,
                 total / 4,
@@ -74,9 +72,7 @@ class Robot:
                 "1",
                 "sliding friction, feet on the floor",
             ),
-            "joint_damping": Parameter(
-                1.0, 0.1, 10.0, "× nominal", "of the actuated joints"
-            ),
+            "joint_damping": Parameter(1.0, 0.1, 10.0, "× nominal", "of the actuated joints"),
             "armature": Parameter(
                 armature,
                 armature / 10,
@@ -85,9 +81,7 @@ class Robot:
                 "rotor inertia at each joint",
             ),
             "gravity": Parameter(gravity, 1.0, 30.0, "m/s²", "downwards"),
-            "actuator_strength": Parameter(
-                1.0, 0.1, 3.0, "× nominal", "torque for an action"
-            ),
+            "actuator_strength": Parameter(1.0, 0.1, 3.0, "× nominal", "torque for an action"),
             "disabled_joint": Parameter(
                 -1,
                 -1,
@@ -96,9 +90,7 @@ class Robot:
                 "actuator that does nothing; −1: none",
                 integer=True,
             ),
-            "action_delay": Parameter(
-                0, 0, 8, "steps", "between command and torque", integer=True
-            ),
+            "action_delay": Parameter(0, 0, 8, "steps", "between command and torque", integer=True),
             "observation_noise": Parameter(
                 0.0,
                 0.0,
@@ -133,9 +125,7 @@ class Simulator:
     def __init__(self, robot: Robot, num: int):
         self.robot = robot
         model = robot.model
-        threads = min(
-            num, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        )
+        threads = min(num, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0)
         self._sims = Simulations(model, num, threads)
         self._state = self._sims.bind("state")
         self._qpos, self._qvel = self._sims.bind("qpos"), self._sims.bind("qvel")
@@ -173,18 +163,14 @@ class Simulator:
         mass[:, self._torso] = p["torso_mass"]
         heavier = mass / np.where(model.body_mass > 0, model.body_mass, 1.0)
         fields["body_mass"][rows] = mass * scale
-        fields["body_inertia"][rows] = (
-            model.body_inertia * (heavier * scale)[:, :, None]
-        )
+        fields["body_inertia"][rows] = model.body_inertia * (heavier * scale)[:, :, None]
         slide = p["ground_friction"] / nominal["ground_friction"].nominal
         fields["geom_friction"][rows] = model.geom_friction
         fields["geom_friction"][rows, :, 0] = model.geom_friction[:, 0] * slide[:, None]
         fields["dof_damping"][rows] = model.dof_damping * p["joint_damping"][:, None]
         fields["dof_armature"][rows] = (model.dof_armature > 0) * p["armature"][:, None]
         fields["gravity"][rows, 2] = -p["gravity"]
-        fields["actuator_gear"][rows] = (
-            model.actuator_gear * p["actuator_strength"][:, None, None]
-        )
+        fields["actuator_gear"][rows] = model.actuator_gear * p["actuator_strength"][:, None, None]
         self._disabled[rows] = p["disabled_joint"]
         self._delay[rows] = p["action_delay"]
         self._noise[rows] = p["observation_noise"]
@@ -256,13 +242,19 @@ class Simulator:
         clip = self.robot.velocity_clip
         qvel = self._qvel[rows]
         qvel = np.clip(qvel, -clip, clip) if np.isfinite(clip) else qvel
-        observation = np.concatenate(
-            [self._qpos[rows, self.robot.hidden :], qvel], axis=1
-        )
+        observation = np.concatenate([self._qpos[rows, self.robot.hidden :], qvel], axis=1)
         noise = self._noise[rows, None]
         if noise.any():
             observation += noise * rng.standard_normal(observation.shape)
         return observation
+
+    def masses_and_inertias(self) -> dict[str, np.ndarray]:
+        """Of the first robot: `mass [bodies]`, `inertia [bodies, 3]`, and what MuJoCo derived as
+        the mass of everything below the root."""
+        mass = self._fields["body_mass"][0, 1:].copy()
+        inertia = self._fields["body_inertia"][0, 1:].copy()
+        subtree = self._sims.expand("body_subtreemass")[0, :1].copy()
+        return {"mass": mass, "inertia": inertia, "subtree": subtree}
 
     def picture(self) -> np.ndarray:
         """The first robot, `[height, width, 3]` bytes."""
@@ -285,9 +277,7 @@ def _upright(low: float, high: float, tilt: float, bounded: float = np.inf):
     def healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         alive = (qpos[:, 1] > low) & (qpos[:, 1] < high) & (np.abs(qpos[:, 2]) < tilt)
         if np.isfinite(bounded):
-            alive &= (np.abs(qpos[:, 2:]) < bounded).all(1) & (
-                np.abs(qvel) < bounded
-            ).all(1)
+            alive &= (np.abs(qpos[:, 2:]) < bounded).all(1) & (np.abs(qvel) < bounded).all(1)
         return alive
 
     return healthy

@@ -48,9 +48,7 @@ class GaussianActor(eqx.Module):
     def mode(self, obs: Float[Array, "... obs"]) -> Float[Array, "... act"]:
         return self.mean(obs)
 
-    def sample(
-        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
-    ) -> Float[Array, "... act"]:
+    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Float[Array, "... act"]:
         mean = self.mean(obs)
         return mean + jnp.exp(self.log_std) * jax.random.normal(key, mean.shape)
 
@@ -73,9 +71,7 @@ class CategoricalActor(eqx.Module):
     def mode(self, obs: Float[Array, "... obs"]) -> Int[Array, "..."]:
         return jnp.argmax(self.logits(obs), axis=-1)
 
-    def sample(
-        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
-    ) -> Int[Array, "..."]:
+    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Int[Array, "..."]:
         return jax.random.categorical(key, self.logits(obs))
 
     def log_prob_and_entropy(
@@ -109,9 +105,7 @@ class Statistics(eqx.Module):
         var = (weight[:, None] * (batch - mean) ** 2).sum(0) / total
         count = self.count + total
         delta = mean - self.mean
-        spread = (
-            self.var * self.count + var * total + delta**2 * self.count * total / count
-        )
+        spread = self.var * self.count + var * total + delta**2 * self.count * total / count
         merged = (
             self.mean + delta * total / count,
             spread / count,

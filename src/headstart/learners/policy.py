@@ -23,9 +23,7 @@ class Policy(eqx.Module):
         """The most likely action."""
         return self.actor.mode(self.statistics.normalise(obs))
 
-    def sample(
-        self, obs: Float[Array, "... obs"], key: PRNGKeyArray
-    ) -> Shaped[Array, "..."]:
+    def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Shaped[Array, "..."]:
         return self.actor.sample(self.statistics.normalise(obs), key)
 
 
@@ -70,9 +68,7 @@ def policy_from(knowledge: Knowledge) -> Policy:
             tuple(map(int, facts["hidden"])), jax.random.key(0),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise KnowledgeError(
-            f"the knowledge's facts describe no policy: {error!r}"
-        ) from None
+        raise KnowledgeError(f"the knowledge's facts describe no policy: {error!r}") from None
     statistics = knowledge.graft("statistics", Statistics(int(facts["obs"])))
     return Policy(knowledge.graft("policy", skeleton), statistics)
 

@@ -156,16 +156,12 @@ def advantages(
         advantage = delta + decay * advantage
         return advantage, advantage
 
-    _, result = jax.lax.scan(
-        back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True
-    )
+    _, result = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)
     return result
 
 
 @partial(jax.jit, static_argnums=0)
-def _update(
-    ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray
-):
+def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray):
     valid = batch.valid.reshape(-1)
     statistics = state.policy.statistics
     # The behaviour policy normalised with the old statistics: so must π_old and the old values.
@@ -216,9 +212,7 @@ def _update(
         total = jnp.maximum(s["weight"].sum(), 1.0)
         policy_loss = -(s["weight"] * gain).sum() / total
         error = critic(s["obs"])[..., 0] - s["value"]
-        value_loss = (
-            0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
-        )
+        value_loss = 0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
         log = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
@@ -247,19 +241,13 @@ def _update(
         order = jnp.argsort(jax.random.uniform(key, (size,)) + (1.0 - valid))
         rows = order.reshape(-1, ppo.minibatch)
         visited = jnp.ceil(valid.sum() / ppo.minibatch).astype(int)
-        return jax.lax.fori_loop(
-            0, visited, lambda i, c: minibatch(rows[i], c), carry
-        ), None
+        return jax.lax.fori_loop(0, visited, lambda i, c: minibatch(rows[i], c), carry), None
 
     parts = (state.policy.actor, critic)
-    log = jax.eval_shape(
-        loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples)
-    )[1]
+    log = jax.eval_shape(loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples))[1]
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
     start = parts, state.opt_state, jnp.array(True), nothing
-    (parts, opt_state, _, log), _ = jax.lax.scan(
-        epoch, start, jax.random.split(key, ppo.epochs)
-    )
+    (parts, opt_state, _, log), _ = jax.lax.scan(epoch, start, jax.random.split(key, ppo.epochs))
     shape = (size, batch.obs.shape[-1])
     policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
     new = PPOState(policy, parts[1], returns, opt_state, state.updates + 1)

@@ -59,16 +59,11 @@ class Episodes(NamedTuple):
     @staticmethod
     def joined(sets: list["Episodes"]) -> "Episodes":
         """All the episodes of several sets."""
-        columns = [
-            np.concatenate(column)
-            for column in zip(*(s[:6] for s in sets), strict=True)
-        ]
+        columns = [np.concatenate(column) for column in zip(*(s[:6] for s in sets), strict=True)]
         lengths = np.concatenate([s.lengths for s in sets])
         return Episodes(*columns, starts=np.cumsum([0, *lengths]))
 
-    def transitions(
-        self, minibatch: int, weight: np.ndarray | None = None
-    ) -> Transitions:
+    def transitions(self, minibatch: int, weight: np.ndarray | None = None) -> Transitions:
         """One column, padded to a power of four of minibatches; `weight` is per episode.
 
         Few sizes mean few compilations, and the padding costs no gradient steps.
@@ -105,9 +100,7 @@ def episodes(
     while len(live):
         shown = obs.astype(np.float32)
         t = len(seen)
-        chosen = (
-            greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
-        )
+        chosen = greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
         action = np.asarray(chosen)[live]
         step = batch.step(action, live)
         seen.append((live, obs[live], action, *step[:4]))

@@ -46,9 +46,7 @@ def train(
     batch = source.start(ppo.environments, seed_from(seed_key))
     environment = source.environment
     if state is None:
-        state = ppo.init(
-            environment.observation_space, environment.action_space, start_key
-        )
+        state = ppo.init(environment.observation_space, environment.action_space, start_key)
     journal, meter, loop = source.journal, source.meter, Loop(0, source.meter.steps)
     obs = batch.reset()
     saved = journal.load()
@@ -83,9 +81,7 @@ def train(
         )
         journal.progress("pretrain", done, steps)
         if journal.due() and done < steps:
-            journal.save(
-                _checkpoint(state, obs, Loop(iteration, first), stage, batch, source)
-            )
+            journal.save(_checkpoint(state, obs, Loop(iteration, first), stage, batch, source))
     return state
 
 
@@ -103,14 +99,10 @@ def improve(
         raise ValueError("improve needs a target with a limited number of episodes")
     total, iteration = left, 0
     while left > 0:
-        seed_key, act_key, update_key = jax.random.split(
-            jax.random.fold_in(key, iteration), 3
-        )
+        seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
         batch = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(state.policy, batch, key=act_key)
-        state, log = ppo.update(
-            state, tried.transitions(ppo.minibatch), 1.0, update_key
-        )
+        state, log = ppo.update(state, tried.transitions(ppo.minibatch), 1.0, update_key)
         iteration += 1
         left -= batch.num
         target.journal.log(
@@ -136,14 +128,10 @@ def _checkpoint(
         "agent": leaves(state),
         "batch": batch.state(),
         "loop": {"obs": obs, "stage": np.array(stage), **loop._asdict()},
-        "meter": {
-            name: np.array(count) for name, count in source.meter.counts().items()
-        },
+        "meter": {name: np.array(count) for name, count in source.meter.counts().items()},
     }
     return {
-        f"{group}/{n}": np.asarray(a)
-        for group, arrays in groups.items()
-        for n, a in arrays.items()
+        f"{group}/{n}": np.asarray(a) for group, arrays in groups.items() for n, a in arrays.items()
     }
 
 

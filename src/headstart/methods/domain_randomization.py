@@ -39,9 +39,7 @@ class DomainRandomization:
         require_varied(source.domain, "domain-randomization")
         return self.learner.knowledge(train(self.learner, source, self.steps, key))
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         yield policy_from(knowledge)
 
 

@@ -52,9 +52,7 @@ class EPOpt:
         require_varied(source.domain, "epopt")
         return self.learner.knowledge(self.optimise(source, self.steps, key))
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         yield policy_from(knowledge)
 
     def optimise(
@@ -68,15 +66,9 @@ class EPOpt:
         first_key, worst_key = jax.random.split(key)
         first = round(self.ensemble * steps)
         middle = 1.0 - 0.9 * self.ensemble
-        state = train(
-            self.learner, source, first, first_key, state, rates=(1.0, middle)
-        )
-        tail = replace(
-            self.learner, environments=self.trajectories, minibatch=self.minibatch
-        )
-        return train(
-            tail, source, steps - first, worst_key, state, self.worst, 1, (middle, 0.1)
-        )
+        state = train(self.learner, source, first, first_key, state, rates=(1.0, middle))
+        tail = replace(self.learner, environments=self.trajectories, minibatch=self.minibatch)
+        return train(tail, source, steps - first, worst_key, state, self.worst, 1, (middle, 0.1))
 
     def worst(self, returns: np.ndarray) -> np.ndarray:
         """1 for the trajectories whose return is at most the ε-quantile, 0 for the others."""

@@ -41,18 +41,12 @@ class EPOptPosterior:
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.epopt.pretrain(source, target, key)
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         source, learner = knowledge.simulator, self.epopt.learner
         if source is None:
-            raise HeadstartError(
-                "epopt-posterior needs the source's simulator while it adapts"
-            )
+            raise HeadstartError("epopt-posterior needs the source's simulator while it adapts")
         environment = target.environment
-        fresh = learner.init(
-            environment.observation_space, environment.action_space, key
-        )
+        fresh = learner.init(environment.observation_space, environment.action_space, key)
         state = learner.graft(knowledge, fresh)
         yield state.policy
         seen: list[Episodes] = []
@@ -66,14 +60,10 @@ class EPOptPosterior:
             batch = target.start(self.episodes_per_round, seed_from(start_key))
             seen.append(episodes(state.policy, batch, key=act_key))
             tried = Episodes.joined(seen)
-            fit = self.posterior.update(
-                source.domain, tried, source.meter, seed_from(fit_key)
-            )
+            fit = self.posterior.update(source.domain, tried, source.meter, seed_from(fit_key))
             target.journal.log(
                 phase="posterior", episodes=target.meter.episodes, mean=fit.mean, std=fit.std,
                 effective=fit.effective,
             )  # fmt: skip
-            state = self.epopt.optimise(
-                source.at(fit.domain), self.retrain, train_key, state
-            )
+            state = self.epopt.optimise(source.at(fit.domain), self.retrain, train_key, state)
             yield state.policy

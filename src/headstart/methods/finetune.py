@@ -47,15 +47,11 @@ class Finetune:
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.pretraining.pretrain(source, target, key)
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
         learner = replace(self.learner, learning_rate=self.learning_rate)
-        fresh = learner.init(
-            environment.observation_space, environment.action_space, init_key
-        )
+        fresh = learner.init(environment.observation_space, environment.action_space, init_key)
         state = learner.graft(knowledge.only(self.carry), fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):

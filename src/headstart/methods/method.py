@@ -28,8 +28,6 @@ class Method(Protocol):
         """What is worth carrying from the source."""
         ...
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         """Policies for the target; the first is the zero-shot policy."""
         ...

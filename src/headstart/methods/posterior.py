@@ -79,9 +79,7 @@ class Posterior:
                     continue
                 told += 1
                 meter.charge(steps=self.particles)
-                step = batch.step(
-                    np.repeat(act[None], self.particles, axis=0), everyone
-                )
+                step = batch.step(np.repeat(act[None], self.particles, axis=0), everyone)
                 total -= 0.5 * (((step.next_obs - led) / sigma) ** 2).sum(1)
             if not told:
                 raise HeadstartError(
@@ -99,9 +97,7 @@ class Posterior:
             HeadstartError: the prior is a point, or the ladder ends before β = 1.
         """
         if not prior.varied:
-            raise HeadstartError(
-                f"there is nothing to infer: {prior} has no distribution"
-            )
+            raise HeadstartError(f"there is nothing to infer: {prior} has no distribution")
         proposal, beta = prior.distribution, 0.0
         for _ in range(self.rungs):
             values = proposal.sample(rng, self.particles)
@@ -118,15 +114,11 @@ class Posterior:
             "rungs, particles or noise"
         )
 
-    def _highest(
-        self, least: float, ratio: np.ndarray, likelihood: np.ndarray
-    ) -> float:
+    def _highest(self, least: float, ratio: np.ndarray, likelihood: np.ndarray) -> float:
         """The largest β ≤ 1 that leaves enough particles effective."""
 
         def enough(beta: float) -> bool:
-            return _effective(
-                _normalised(ratio + beta * likelihood)
-            ) >= self.effective * len(ratio)
+            return _effective(_normalised(ratio + beta * likelihood)) >= self.effective * len(ratio)
 
         if enough(1.0):
             return 1.0
@@ -154,19 +146,13 @@ def _refit(prior: Domain, values: np.ndarray, weights: np.ndarray) -> Fit:
         if isinstance(marginal, Fixed):
             fitted[name] = marginal
         elif isinstance(marginal, Choice):
-            share = np.array(
-                [weights[values[:, i] == value].sum() for value in marginal.values]
-            )
-            share = 0.99 * share + 0.01 * np.array(
-                marginal.probs
-            )  # nothing is ever ruled out
+            share = np.array([weights[values[:, i] == value].sum() for value in marginal.values])
+            share = 0.99 * share + 0.01 * np.array(marginal.probs)  # nothing is ever ruled out
             fitted[name] = Choice(marginal.values, tuple(share / share.sum()))
         else:
             low, high = marginal.support
             scale = max(std[i], 1e-4 * (high - low))
-            fitted[name] = Normal(
-                float(np.clip(mean[i], low, high)), float(scale), low, high
-            )
+            fitted[name] = Normal(float(np.clip(mean[i], low, high)), float(scale), low, high)
     names = list(prior.parameters)
     return Fit(
         Domain(prior.environment, **fitted),
@@ -178,9 +164,7 @@ def _refit(prior: Domain, values: np.ndarray, weights: np.ndarray) -> Fit:
 
 def _widened(domain: Domain, prior: Domain, factor: float) -> Product:
     wide = {
-        name: Normal(d.loc, d.scale * factor, d.low, d.high)
-        if isinstance(d, Normal)
-        else d
+        name: Normal(d.loc, d.scale * factor, d.low, d.high) if isinstance(d, Normal) else d
         for name, d in domain.parameters.items()
     }
     return Domain(prior.environment, **wide).distribution

@@ -31,14 +31,8 @@ class Scratch:
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return Knowledge()
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
-        fresh = self.learner.init(
-            environment.observation_space, environment.action_space, init_key
-        )
-        return improve(
-            self.learner, target, fresh, self.episodes_per_update, improve_key
-        )
+        fresh = self.learner.init(environment.observation_space, environment.action_space, init_key)
+        return improve(self.learner, target, fresh, self.episodes_per_update, improve_key)

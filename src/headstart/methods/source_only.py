@@ -34,7 +34,5 @@ class SourceOnly:
         mean = source.at(source.domain.at_mean())
         return self.learner.knowledge(train(self.learner, mean, self.steps, key))
 
-    def adapt(
-        self, knowledge: Knowledge, target: Target, key: PRNGKeyArray
-    ) -> Iterator[Policy]:
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         yield policy_from(knowledge)

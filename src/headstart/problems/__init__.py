@@ -47,9 +47,7 @@ def find(name: str) -> TransferProblem:
     if ":" in name:
         found = attribute(name)
         if not isinstance(found, TransferProblem):
-            raise HeadstartError(
-                f"{name} is a {type(found).__name__}, not a TransferProblem"
-            )
+            raise HeadstartError(f"{name} is a {type(found).__name__}, not a TransferProblem")
         return found
     raise unknown("problem", name, PROBLEMS)
 
@@ -76,9 +74,7 @@ def find_domain(text: str) -> Domain:
         try:
             parameters[parameter] = float(value)
         except ValueError:
-            raise HeadstartError(
-                f"{setting!r} is not NAME=NUMBER, as in torso_mass=7"
-            ) from None
+            raise HeadstartError(f"{setting!r} is not NAME=NUMBER, as in torso_mass=7") from None
     domain = Domain(name, **parameters)
     check_domain(envs.find(name), domain)
     return domain

@@ -81,19 +81,13 @@ def read(folder: Path) -> tuple[dict[str, list[Result]], list[str]]:
         ),
     )
     configs = sorted(folder.glob("*/*/config.json"))
-    unfinished = [
-        str(c.parent) for c in configs if not (c.parent / "result.json").exists()
-    ]
-    return {
-        label: sorted(found[label], key=lambda r: r.seed) for label in order
-    }, unfinished
+    unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
+    return {label: sorted(found[label], key=lambda r: r.seed) for label in order}, unfinished
 
 
 def _problem(folder: Path, results: Results) -> TransferProblem:
     label, runs = next(iter(results.items()))
-    config = json.loads(
-        (folder / label / str(runs[0].seed) / "config.json").read_bytes()
-    )
+    config = json.loads((folder / label / str(runs[0].seed) / "config.json").read_bytes())
     return from_table(config["problem"])
 
 
@@ -154,12 +148,8 @@ def _sweep_figure(results: Results):
     for axis, kind in zip(axes, ("zero_shot", "adapted"), strict=True):
         for index, (label, runs) in enumerate(results.items()):
             values = [row["value"] for row in runs[0].sweep]
-            scores = np.array(
-                [[np.mean(row[kind]) for row in run.sweep] for run in runs]
-            )
-            band(
-                axis, values, [estimate([column]) for column in scores.T], label, index
-            )
+            scores = np.array([[np.mean(row[kind]) for row in run.sweep] for run in runs])
+            band(axis, values, [estimate([column]) for column in scores.T], label, index)
         axis.set_xlabel(runs[0].sweep[0]["parameter"])
     axes[0].set_title("before any target episode")
     axes[1].set_title("after the last shot")
@@ -176,16 +166,12 @@ def _learning_figure(folder: Path, results: Results):
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             for axis, phase in zip(axes, ("pretrain", "adapt"), strict=True):
                 chosen = [
-                    r
-                    for r in rows
-                    if r["phase"] == phase and r.get("train_return") is not None
+                    r for r in rows if r["phase"] == phase and r.get("train_return") is not None
                 ]
                 name = label if run is runs[0] else None
                 x = [r["steps" if phase == "pretrain" else "episodes"] for r in chosen]
                 y = _smoothed([r["train_return"] for r in chosen])
-                axis.plot(
-                    x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8
-                )
+                axis.plot(x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8)
     axes[0].set_title("pre-training")
     axes[0].set_xlabel("steps")
     axes[0].set_ylabel("return while training")
@@ -204,9 +190,7 @@ def _smoothed(values: Sequence[float], share: float = 0.9) -> list[float]:
     return shown
 
 
-def _movies(
-    folder: Path, results: Results, problem: TransferProblem
-) -> list[dict[str, Any]]:
+def _movies(folder: Path, results: Results, problem: TransferProblem) -> list[dict[str, Any]]:
     from headstart.learners.policy import policy_from
     from headstart.report.movie import movie
 
@@ -221,9 +205,7 @@ def _movies(
             shot = runs[0].shots[0 if kind == "zero-shot" else -1]
             picture = movie(policy, problem.target, runs[0].seed)
             if picture is not None:
-                pictures.append(
-                    {"kind": kind, "uri": picture, "score": f"{shot.score:,.0f}"}
-                )
+                pictures.append({"kind": kind, "uri": picture, "score": f"{shot.score:,.0f}"})
         if pictures:
             shown.append({"label": label, "pictures": pictures})
     return shown

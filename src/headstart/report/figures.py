@@ -23,13 +23,9 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def figure(
-    columns: int = 1, width: float = 9.0, height: float = 3.8
-) -> tuple[Figure, list[Axes]]:
+def figure(columns: int = 1, width: float = 9.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
     """A row of axes that share the vertical scale."""
-    with plt.rc_context(
-        {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
-    ):
+    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         fig, axes = plt.subplots(
             1,
             columns,
@@ -53,9 +49,7 @@ def band(
     """A line through the interquartile means, and their intervals as a shade where there are any."""
     dash = DASHES[index // len(COLOURS) % len(DASHES)]
     values = [estimate.value for estimate in estimates]
-    axis.plot(
-        x, values, dash, color=colour(index), label=label, marker="o", markersize=3
-    )
+    axis.plot(x, values, dash, color=colour(index), label=label, marker="o", markersize=3)
     low = [estimate.low for estimate in estimates if estimate.low is not None]
     high = [estimate.high for estimate in estimates if estimate.high is not None]
     if len(low) == len(values):

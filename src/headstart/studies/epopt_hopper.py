@@ -105,8 +105,7 @@ def collect(out: Path) -> dict[str, Any]:
             "source_steps": [result.source["steps"] for result in results],
             "target_episodes": [result.target["episodes"] for result in results],
             "returns": [
-                [[round(r, 1) for r in row[kind]] for row in result.sweep]
-                for result in results
+                [[round(r, 1) for r in row[kind]] for row in result.sweep] for result in results
             ],  # [seed][mass][episode]
         }
         if kind == "adapted":
@@ -139,9 +138,7 @@ def check() -> list[Claim]:
 
 def claims(table: dict[str, Any]) -> list[Claim]:
     masses = list(table["masses"])
-    curve = {
-        name: np.array([iqm(s) for s in scores(table, name).T]) for name in POLICIES
-    }
+    curve = {name: np.array([iqm(s) for s in scores(table, name).T]) for name in POLICIES}
     found = []
     for mass in (3.0, 6.0, 9.0):
         own = curve[f"specialist at {mass:g}"]
