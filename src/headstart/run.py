@@ -33,7 +33,7 @@ from headstart.result import Result, Shot
 from headstart.target import Meter, Source, Target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """What is to be run, and where."""
 
