@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add["compare"].add_argument("problem", metavar="PROBLEM", help=problem)
     add["compare"].add_argument(
         "methods", metavar="METHOD", nargs="*",
-        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; all of them if none is named",
+        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; the usual ones if none",
     )  # fmt: skip
     add["compare"].add_argument("--seeds", type=_positive, default=2, metavar="N")
     add["compare"].add_argument(
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add["evaluate"].add_argument(
         "domain", metavar="DOMAIN|PROBLEM",
-        help="a problem, for its target; or an environment with parameters, as in hopper:torso_mass=7",
+        help="a problem, for its target, or an environment, as in hopper:torso_mass=7",
     )  # fmt: skip
     add["evaluate"].add_argument("--episodes", type=_positive, default=20, metavar="N")
     add["evaluate"].add_argument("--seed", type=_count, default=0, metavar="N")

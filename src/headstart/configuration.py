@@ -103,7 +103,7 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
         return tuple(_fitted(item, arguments[0], path) for item in items if item != "")
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    text = value.replace("_", "") if isinstance(value, str) else value
+    text: Any = value.replace("_", "") if isinstance(value, str) else value
     try:
         if hint is bool and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"

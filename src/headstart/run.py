@@ -1,8 +1,9 @@
 """One run: a problem, a method, a seed. Train, adapt, evaluate, and lose nothing on the way.
 
 The folder of a run holds `config.json`, `log.jsonl`, `knowledge/` (what was carried),
-`zero_shot/` and `adapted/` (the first and the last policy), `checkpoint/` while pre-training, and at the end `result.json`. Pre-training
-resumes from its checkpoint; adaptation is repeated from the knowledge, to the same bits.
+`zero_shot/` and `adapted/` (the first policy and the last), `checkpoint/` while pre-training, and
+at the end `result.json`. Pre-training resumes from its checkpoint; adaptation is repeated from the
+knowledge, to the same bits.
 """
 
 import fcntl
@@ -39,7 +40,7 @@ class Job:
 
     problem: TransferProblem
     label: str
-    """The method's name, with the fields that differ from the problem's own: `epopt:epsilon=0.2`."""
+    """The method's name, with the fields that were set by hand: `epopt:epsilon=0.2`."""
     method: Method
     seed: int
     out: Path
@@ -108,7 +109,8 @@ def make_job(
     name, _, settings = label.rpartition(":") if "=" in label else (label, "", "")
     method = methods.find(name)()
     method = configuration.updated(method, stated.methods.get(name, {}), "")
-    pairs = dict(item.partition("=")[::2] for item in settings.split(";") if item)
+    parts = (item.partition("=") for item in settings.split(";") if item)
+    pairs = {field: value for field, _, value in parts}
     extra = {**pairs, **(flags or {})}
     method = configuration.updated(method, configuration.nested(extra), "")
     if extra:
@@ -213,8 +215,10 @@ def _run(job: Job, progress: Progress) -> Result:
         while pending and pending[0] < episodes:
             at = pending.pop(0)
             before = time.monotonic()
-            known = scored and scored[-1].episodes >= taken[0] and scored[-1].returns
-            returns = known or evaluate(job.problem, last, job.seed).tolist()
+            if scored and scored[-1].episodes >= taken[0]:  # the same policy as at the last shot
+                returns = scored[-1].returns
+            else:
+                returns = evaluate(job.problem, last, job.seed).tolist()
             scored.append(Shot(at, taken[1], returns))
             evaluating += time.monotonic() - before
             journal.log(phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score)

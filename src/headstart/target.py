@@ -3,6 +3,7 @@ is metered. What a method may not take, it cannot get."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,8 @@ class Target:
         self.meter.charge(observations=n)
         batch = envs.start(self.domain, 1, seed)
         rng = np.random.default_rng(seed)
-        space, seen = batch.action_space, [batch.reset()[0]]
+        space: Any = batch.action_space
+        seen = [batch.reset()[0]]
         while len(seen) < n:
             discrete = not space.shape
             action = (

@@ -1,5 +1,8 @@
 """Pictures of walking robots without a graphics driver: capsules and spheres seen from the side."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module ships no types.)
+
 import mujoco
 import numpy as np
 from PIL import Image, ImageDraw

@@ -120,7 +120,7 @@ class Batch:
         rows = self._all if rows is None else rows
         if self._columns and not self._pinned:
             drawn = self._distribution.sample(self._rng, len(rows))
-            self.values[np.ix_(rows, self._columns)] = drawn
+            self.values[rows[:, None], self._columns] = drawn
         self._t[rows] = 0
         try:
             self._engine.set_parameters(rows, self.values[rows])
@@ -176,7 +176,7 @@ class Batch:
         self.values[:] = state["values"]
         self._t[:] = state["t"]
         low, high, inc_low, inc_high = (int(word) for word in state["rng"])
-        rng = self._rng.bit_generator.state
+        rng: Any = self._rng.bit_generator.state
         rng["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
         self._rng.bit_generator.state = rng
         self._engine.set_parameters(self._all, self.values)

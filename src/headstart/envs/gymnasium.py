@@ -14,6 +14,8 @@ from gymnasium import spaces
 from headstart.envs.environment import Parameter
 from headstart.errors import HeadstartError
 
+UNLIMITED = 2**62
+
 
 class GymnasiumEnvironment:
     """Implements `Environment` for whatever `make()` returns.
@@ -27,8 +29,8 @@ class GymnasiumEnvironment:
         self.name, self._make = name, make
         env = make()
         self.parameters: Mapping[str, Parameter] = dict(getattr(env.unwrapped, "parameters", {}))
-        self.horizon = env.spec.max_episode_steps if env.spec else None
-        self.horizon = self.horizon or int(getattr(env, "_max_episode_steps", 0)) or 1_000_000
+        limit = env.spec.max_episode_steps if env.spec else None
+        self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
         observation, action = env.observation_space, env.action_space
         env.close()
         if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
@@ -36,8 +38,7 @@ class GymnasiumEnvironment:
                 f"{name} observes {observation}, and Headstart takes a Box with one axis: wrap "
                 "the environment in gymnasium.wrappers.FlattenObservation"
             )
-        bounded = isinstance(action, spaces.Box) and np.isfinite([action.low, action.high]).all()
-        if not (isinstance(action, spaces.Discrete) or (bounded and len(action.shape) == 1)):
+        if not isinstance(action, spaces.Discrete) and not _flat_and_bounded(action):
             raise HeadstartError(
                 f"{name} acts in {action}, and Headstart takes a Discrete, or a Box with one axis "
                 "and finite bounds: wrap the environment"
@@ -45,10 +46,16 @@ class GymnasiumEnvironment:
         if self.parameters and not hasattr(env.unwrapped, "set_parameters"):
             raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
         self.observation_space: spaces.Box = observation
-        self.action_space: spaces.Box | spaces.Discrete = action
+        self.action_space: Any = action
 
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
+
+
+def _flat_and_bounded(space: spaces.Space) -> bool:
+    if not isinstance(space, spaces.Box):
+        return False
+    return len(space.shape) == 1 and bool(np.isfinite([space.low, space.high]).all())
 
 
 class GymnasiumEngine:

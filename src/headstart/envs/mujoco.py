@@ -4,6 +4,9 @@ Observations, rewards and terminations are those of Gymnasium's v5 environments 
 contact forces in its observation and reward). The physics is MuJoCo's, stepped by mjbatch.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module ships no types.)
+
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -12,6 +12,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 LOG_2PI = float(np.log(2 * np.pi))
 
 
+def along(x: Float[Array, "... n"], vector: Float[Array, " m"]) -> Float[Array, "... m"]:
+    """`vector` with as many axes as `x`, to be added along the last."""
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
 class MLP(eqx.Module):
     """Tanh layers with orthogonal weights and zero biases (Andrychowicz et al., 2021)."""
 
@@ -31,8 +36,8 @@ class MLP(eqx.Module):
     def __call__(self, x: Float[Array, "... inp"]) -> Float[Array, "... out"]:
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
-            x = jnp.tanh(x @ weight + bias)
-        return x @ last[0] + last[1]
+            x = jnp.tanh(x @ weight + along(x, bias))
+        return x @ last[0] + along(x, last[1])
 
 
 class GaussianActor(eqx.Module):
@@ -50,12 +55,12 @@ class GaussianActor(eqx.Module):
 
     def sample(self, obs: Float[Array, "... obs"], key: PRNGKeyArray) -> Float[Array, "... act"]:
         mean = self.mean(obs)
-        return mean + jnp.exp(self.log_std) * jax.random.normal(key, mean.shape)
+        return mean + along(mean, jnp.exp(self.log_std)) * jax.random.normal(key, mean.shape)
 
     def log_prob_and_entropy(
         self, obs: Float[Array, "... obs"], action: Float[Array, "... act"]
     ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
-        z = (action - self.mean(obs)) * jnp.exp(-self.log_std)
+        z = (action - self.mean(obs)) * along(action, jnp.exp(-self.log_std))
         log_prob = -0.5 * (z**2 + LOG_2PI).sum(-1) - self.log_std.sum()
         return log_prob, (self.log_std + 0.5 * (LOG_2PI + 1)).sum()
 
@@ -102,7 +107,7 @@ class Statistics(eqx.Module):
         """Statistics with `batch` counted in; beyond `limit` old samples fade instead."""
         total = jnp.maximum(weight.sum(), 1e-8)
         mean = (weight[:, None] * batch).sum(0) / total
-        var = (weight[:, None] * (batch - mean) ** 2).sum(0) / total
+        var = (weight[:, None] * (batch - mean[None]) ** 2).sum(0) / total
         count = self.count + total
         delta = mean - self.mean
         spread = self.var * self.count + var * total + delta**2 * self.count * total / count
@@ -114,4 +119,5 @@ class Statistics(eqx.Module):
         return eqx.tree_at(lambda s: (s.mean, s.var, s.count), self, merged)
 
     def normalise(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:
-        return jnp.clip((x - self.mean) / jnp.sqrt(self.var + 1e-8), -10.0, 10.0)
+        scale = jnp.sqrt(self.var + 1e-8)
+        return jnp.clip((x - along(x, self.mean)) / along(x, scale), -10.0, 10.0)

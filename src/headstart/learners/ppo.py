@@ -9,7 +9,7 @@ agent's state, so that they are saved, resumed and carried over with it.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -95,7 +95,7 @@ class PPO:
 
     def with_parts(self, policy: Policy, critic: MLP, returns: Statistics) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
-        opt_state = self._optimiser.init((policy.actor, critic))
+        opt_state = self._optimiser.init((policy.actor, critic))  # pyright: ignore[reportArgumentType]
         return PPOState(policy, critic, returns, opt_state, jnp.array(0))
 
     def knowledge(self, state: PPOState) -> Knowledge:
@@ -227,6 +227,7 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
         gradient, log = jax.grad(loss, has_aux=True)(
             parts, jax.tree.map(lambda x: x[rows], samples)
         )
+        step: Any
         step, opt_state = ppo._optimiser.update(gradient, opt_state)
         moving = moving & (log["kl"] <= ppo.max_kl)
         rates = jnp.where(moving, rate, 0.0), rate

@@ -1,6 +1,6 @@
 """Experience on the host: chunks of running environments, and sets of whole episodes."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -30,8 +30,8 @@ def chunk(
         step = batch.step(action)
         seen.append((obs, action, *step[:4]))
         obs = step.obs
-    columns = [np.stack(column) for column in zip(*seen, strict=True)]
-    ones = np.ones(columns[2].shape, np.float32)
+    columns: list[Any] = [np.stack(column) for column in zip(*seen, strict=True)]
+    ones: Any = np.ones(columns[2].shape, np.float32)
     floats = [c.astype(np.float32) if c.dtype == np.float64 else c for c in columns]
     return Transitions(*floats, weight=ones, valid=ones), obs
 
@@ -74,7 +74,7 @@ class Episodes(NamedTuple):
             size *= 4
         per_episode = np.ones(len(self.lengths)) if weight is None else weight
 
-        def column(x: np.ndarray) -> np.ndarray:
+        def column(x: np.ndarray) -> Any:
             x = x.astype(np.float32) if x.dtype == np.float64 else x
             return np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1))[:, None]
 

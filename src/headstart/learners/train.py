@@ -92,7 +92,7 @@ def improve(
     episodes_per_update: int,
     key: PRNGKeyArray,
 ) -> Iterator[Policy]:
-    """Policies for the target: the one given, then one after each update, while episodes are left."""
+    """Policies for the target: the one given, then one after each update, to the last episode."""
     yield state.policy
     left = target.episodes_left
     if left is None:

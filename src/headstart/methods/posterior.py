@@ -12,6 +12,7 @@ The result is a domain again, so that training goes on under it: one truncated n
 parameter. Differs from the paper in: the tempering; no correlation between parameters is kept.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,8 +91,13 @@ class Posterior:
 
         return self.ladder(prior, log_likelihood, rng)
 
-    def ladder(self, prior: Domain, log_likelihood, rng: np.random.Generator) -> Fit:
-        """The posterior under `log_likelihood`, which maps `[particles, parameters]` to `[particles]`.
+    def ladder(
+        self,
+        prior: Domain,
+        log_likelihood: Callable[[np.ndarray], np.ndarray],
+        rng: np.random.Generator,
+    ) -> Fit:
+        """The posterior under `log_likelihood` of `[particles, parameters]`, in `[particles]`.
 
         Raises:
             HeadstartError: the prior is a point, or the ladder ends before β = 1.

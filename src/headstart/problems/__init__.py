@@ -16,7 +16,7 @@ PROBLEMS = {
     for found in (
         TransferProblem(
             name="hopper-mass",
-            description="A hopper whose torso weighs 6 kg, or between 3 and 9 kg; the target's weighs 9 kg",
+            description="From a hopper whose torso weighs 6 kg, or 3 to 9 kg, to one of 9 kg",
             source=Domain("hopper", torso_mass=Normal(6.0, 1.5, low=3.0, high=9.0)),
             target=Domain("hopper", torso_mass=9.0),
             access=Access(shots=(0, 1, 5, 20, 100, 500)),

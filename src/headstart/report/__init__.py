@@ -130,8 +130,8 @@ def _shown(estimate: Estimate | None) -> str:
 
 def _shots_figure(results: Results):
     fig, (axis,) = figure()
+    shots = [shot.episodes for shot in next(iter(results.values()))[0].shots]
     for index, (label, runs) in enumerate(results.items()):
-        shots = [shot.episodes for shot in runs[0].shots]
         scores = np.array([[shot.score for shot in run.shots] for run in runs])
         band(axis, shots, [estimate([column]) for column in scores.T], label, index)
     axis.set_xscale("symlog", linthresh=1)
@@ -145,12 +145,13 @@ def _shots_figure(results: Results):
 
 def _sweep_figure(results: Results):
     fig, axes = figure(columns=2)
+    swept = next(iter(results.values()))[0].sweep
+    values = [row["value"] for row in swept]
     for axis, kind in zip(axes, ("zero_shot", "adapted"), strict=True):
         for index, (label, runs) in enumerate(results.items()):
-            values = [row["value"] for row in runs[0].sweep]
             scores = np.array([[np.mean(row[kind]) for row in run.sweep] for run in runs])
             band(axis, values, [estimate([column]) for column in scores.T], label, index)
-        axis.set_xlabel(runs[0].sweep[0]["parameter"])
+        axis.set_xlabel(swept[0]["parameter"])
     axes[0].set_title("before any target episode")
     axes[1].set_title("after the last shot")
     axes[0].set_ylabel("return")

@@ -46,7 +46,7 @@ def band(
     label: str,
     index: int,
 ) -> None:
-    """A line through the interquartile means, and their intervals as a shade where there are any."""
+    """A line through the interquartile means, with their intervals, if any, as a shade."""
     dash = DASHES[index // len(COLOURS) % len(DASHES)]
     values = [estimate.value for estimate in estimates]
     axis.plot(x, values, dash, color=colour(index), label=label, marker="o", markersize=3)
@@ -59,7 +59,7 @@ def band(
 def svg(fig: Figure, name: str) -> str:
     """The figure as an SVG element; `name` keeps its ids apart from those of other figures."""
     text = io.StringIO()
-    settings: dict[str, Any] = {"svg.hashsalt": name, "svg.fonttype": "none"}
+    settings: Any = {"svg.hashsalt": name, "svg.fonttype": "none"}
     with plt.rc_context(settings):
         fig.savefig(text, format="svg", metadata={"Date": None})
     plt.close(fig)
