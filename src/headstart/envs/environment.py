@@ -166,19 +166,14 @@ class Batch:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays; see `restore`."""
-        pcg = self._rng.bit_generator.state["state"]
-        words = [pcg[k] >> shift & (2**64 - 1) for k in ("state", "inc") for shift in (0, 64)]
-        own = {"values": self.values, "t": self._t, "rng": np.array(words, np.uint64)}
+        own = {"values": self.values, "t": self._t, "rng": _words(self._rng)}
         return own | {f"engine.{k}": v for k, v in self._engine.state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from `state` with the same bits."""
         self.values[:] = state["values"]
         self._t[:] = state["t"]
-        low, high, inc_low, inc_high = (int(word) for word in state["rng"])
-        rng: Any = self._rng.bit_generator.state
-        rng["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
-        self._rng.bit_generator.state = rng
+        self._rng = _generator(state["rng"])
         self._engine.set_parameters(self._all, self.values)
         prefix = "engine."
         inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
@@ -235,6 +230,27 @@ class Batch:
     def _describe(self, row: int) -> str:
         pairs = zip(self.environment.parameters, self.values[row], strict=True)
         return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
+
+
+def _words(rng: np.random.Generator) -> np.ndarray:
+    """The state of a PCG64 generator as six 64-bit words."""
+    state: Any = rng.bit_generator.state
+    wide = (state["state"]["state"], state["state"]["inc"])
+    words = [number >> shift & (2**64 - 1) for number in wide for shift in (0, 64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def _generator(words: np.ndarray) -> np.random.Generator:
+    """The inverse of `_words`."""
+    low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
+    bits = np.random.PCG64()
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": low | high << 64, "inc": inc_low | inc_high << 64},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    return np.random.Generator(bits)
 
 
 def check_domain(environment: Environment, domain: Domain) -> None:

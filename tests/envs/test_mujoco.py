@@ -1,0 +1,218 @@
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+from scipy import stats
+
+from headstart import Choice, Domain, HeadstartError, Normal, Uniform, envs
+
+ROBOTS = ["hopper", "half-cheetah", "walker", "ant"]
+OPTIONS = {"ant": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}}
+FACTOR = 1.3
+
+
+def edited(name, parameter, model):
+    """The edit of Gymnasium's own model that the parameter stands for, and its value."""
+    torso = model.body("torso").id
+    value = None
+    if parameter == "torso_mass":
+        nominal = model.body_mass[torso]
+        value = nominal * FACTOR
+        model.body_mass[torso] = value
+        model.body_inertia[torso] *= value / nominal
+    elif parameter == "total_mass":
+        value = model.body_mass.sum() * FACTOR
+        scale = value / model.body_mass.sum()
+        model.body_mass *= scale
+        model.body_inertia *= scale
+    elif parameter == "ground_friction":
+        foot = {"hopper": "foot_geom", "half-cheetah": "bfoot", "walker": "foot_geom"}
+        nominal = model.geom(foot.get(name, "left_ankle_geom")).friction[0]
+        value = nominal * 0.7
+        model.geom_friction[:, 0] *= value / nominal
+    elif parameter == "joint_damping":
+        value = FACTOR
+        model.dof_damping *= value
+    elif parameter == "armature":
+        value = model.dof_armature[-1] * FACTOR
+        model.dof_armature[model.dof_armature > 0] = value
+    elif parameter == "gravity":
+        value = 8.0
+        model.opt.gravity[2] = -value
+    elif parameter == "actuator_strength":
+        value = 0.8
+        model.actuator_gear *= value
+    return value
+
+
+PHYSICAL = [
+    "torso_mass", "total_mass", "ground_friction", "joint_damping", "armature", "gravity",
+    "actuator_strength",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("parameter", [None, *PHYSICAL])
+@pytest.mark.parametrize("name", ROBOTS)
+def test_agrees_with_gymnasium_for_200_steps(name, parameter):
+    environment = envs.find(name)
+    wrapped = gymnasium.make(environment.gymnasium_id, **OPTIONS.get(name, {}))
+    theirs = wrapped.unwrapped
+    value = edited(name, parameter, theirs.model) if parameter else None
+    mujoco.mj_setConst(theirs.model, theirs.data)
+    ours = envs.start(Domain(name, **({parameter: value} if parameter else {})), 3, seed=0)
+    ours.reset()
+    rows, rng = np.arange(3), np.random.default_rng(1)
+    ended = True
+    for t in range(200):
+        if ended:
+            theirs.reset(seed=t)
+            ours._engine.set_state(
+                rows, np.tile(theirs.data.qpos, (3, 1)), np.tile(theirs.data.qvel, (3, 1))
+            )
+        action = rng.uniform(-1, 1, theirs.action_space.shape)
+        obs, reward, ended, _, _ = theirs.step(action)
+        step = ours.step(np.tile(action, (3, 1)), rows)
+        np.testing.assert_allclose(step.next_obs, np.tile(obs, (3, 1)), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(step.reward, reward, rtol=0, atol=1e-9)
+        assert step.terminated.tolist() == [ended] * 3
+    assert not np.array_equal(obs, theirs.reset(seed=0)[0])
+
+
+@pytest.mark.parametrize("name", ["hopper", "walker", "ant"])
+def test_terminations_happen_and_agree(name):
+    """The rule itself, at states on both sides of every bound."""
+    environment = envs.find(name)
+    theirs = gymnasium.make(environment.gymnasium_id, **OPTIONS.get(name, {})).unwrapped
+    rng = np.random.default_rng(0)
+    qpos = np.tile(environment.model.qpos0, (500, 1)) + rng.normal(0, 0.4, (500, environment.model.nq))
+    qvel = rng.normal(0, 60.0, (500, environment.model.nv))
+    ours = environment.healthy(qpos, qvel)
+    expected = []
+    for p, v in zip(qpos, qvel, strict=True):
+        theirs.data.qpos[:], theirs.data.qvel[:] = p, v
+        expected.append(bool(theirs.is_healthy))
+    assert ours.tolist() == expected
+    assert 0 < sum(expected) < 500
+
+
+def test_first_observations_are_distributed_as_gymnasiums():
+    for name in ROBOTS:
+        environment = envs.find(name)
+        theirs = gymnasium.make(environment.gymnasium_id, **OPTIONS.get(name, {}))
+        drawn = np.stack([theirs.reset(seed=seed)[0] for seed in range(200)])
+        ours = envs.start(Domain(name), 200, seed=0).reset()
+        for column in range(ours.shape[1]):
+            assert stats.ks_2samp(ours[:, column], drawn[:, column]).pvalue > 1e-4
+
+
+def test_an_action_arrives_so_many_steps_later():
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (20, 1, 3))
+    prompt = envs.start(Domain("hopper"), 1, 0)
+    late = envs.start(Domain("hopper", action_delay=3), 1, 0)
+    prompt.reset()
+    late.reset()
+    seen = []
+    for t in range(20):
+        delayed = actions[t - 3] if t >= 3 else np.zeros((1, 3))
+        seen.append((prompt.step(delayed).next_obs, late.step(actions[t]).next_obs))
+    for undelayed, delayed in seen:
+        np.testing.assert_array_equal(undelayed, delayed)
+
+
+def test_a_disabled_joint_is_an_action_of_zero():
+    actions = np.random.default_rng(0).uniform(-1, 1, (20, 1, 6))
+    broken = envs.start(Domain("half-cheetah", disabled_joint=2), 1, 0)
+    whole = envs.start(Domain("half-cheetah"), 1, 0)
+    broken.reset()
+    whole.reset()
+    for action in actions:
+        zeroed = action.copy()
+        zeroed[:, 2] = 0.0
+        a, b = broken.step(action), whole.step(zeroed)
+        np.testing.assert_array_equal(a.next_obs, b.next_obs)
+        # The command is still paid for.
+        assert a.reward == pytest.approx(b.reward - 0.1 * action[0, 2] ** 2)
+
+
+def test_observation_noise_has_its_standard_deviation():
+    noisy = envs.start(Domain("half-cheetah", observation_noise=0.3), 50, 0)
+    clean = envs.start(Domain("half-cheetah"), 50, 0)
+    differences = []
+    for _ in range(40):  # the same states, since both batches draw the same first state
+        noisy.reseed(0), clean.reseed(0)
+        noisy.reset()
+        clean.reset()
+        for _ in range(3):
+            action = np.zeros((50, 6))
+            differences.append(noisy.step(action).next_obs - clean.step(action).next_obs)
+    assert np.std(differences) == pytest.approx(0.3, rel=0.02)
+
+
+def test_every_episode_draws_its_own_parameters():
+    domain = Domain("hopper", torso_mass=Normal(6, 1.5, 3, 9), gravity=9.0)
+    batch = envs.start(domain, 4, seed=0)
+    batch.reset()
+    drawn = [batch.values[:, 0].copy()]
+    for _ in range(200):
+        step = batch.step(np.ones((4, 3)))
+        ended = step.terminated | step.truncated
+        same = batch.values[:, 0] == drawn[-1]
+        assert (same == ~ended).all()
+        drawn.append(batch.values[:, 0].copy())
+    masses = np.unique(np.concatenate(drawn))
+    assert len(masses) > 10
+    assert masses.min() >= 3
+    assert masses.max() <= 9
+    np.testing.assert_array_equal(batch._engine._fields["gravity"][:, 2], -9.0)
+    np.testing.assert_array_equal(batch._engine._fields["body_mass"][:, 1], batch.values[:, 0])
+
+
+@pytest.mark.parametrize("name", ["hopper", "ant"])
+def test_a_restored_batch_goes_on_with_the_same_bits(name):
+    domain = Domain(
+        name, gravity=Uniform(8, 11), action_delay=Choice((0, 1, 2)), observation_noise=0.01
+    )
+    first = envs.start(domain, 5, seed=3)
+    second = envs.start(domain, 5, seed=4)
+    first.reset(), second.reset()
+    rng = np.random.default_rng(0)
+    shape = (5, *first.action_space.shape)
+    for _ in range(30):
+        first.step(rng.uniform(-1, 1, shape))
+        second.step(rng.uniform(-1, 1, shape))
+    second.restore({k: np.array(v) for k, v in first.state().items()})
+    for _ in range(60):
+        action = rng.uniform(-1, 1, shape)
+        for a, b in zip(first.step(action), second.step(action), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_an_observation_starts_the_simulator_where_it_was_taken():
+    batch = envs.start(Domain("hopper", torso_mass=5.0), 1, seed=0)
+    probe = envs.start(Domain("hopper", torso_mass=5.0), 2, seed=1)
+    obs = batch.reset()
+    probe.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        action = rng.uniform(-1, 1, (1, 3))
+        step = batch.step(action)
+        if probe.start_from(np.tile(obs, (2, 1))).all():
+            led = probe.step(np.tile(action, (2, 1)), np.arange(2)).next_obs
+            np.testing.assert_allclose(led, np.tile(step.next_obs, (2, 1)), atol=1e-4)
+        obs = step.obs
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"torso_mas": 5}, "unknown parameter of hopper 'torso_mas': did you mean 'torso_mass'"),
+        ({"torso_mass": 500}, r"lies in \[0.916298, 14.6608\] kg, but the domain asks for"),
+        ({"gravity": Uniform(5, 50)}, r"asks for \[5, 50\]"),
+        ({"action_delay": 1.5}, "takes whole numbers"),
+        ({"action_delay": Uniform(0, 3)}, "takes whole numbers"),
+    ],
+)
+def test_what_the_robot_does_not_have_is_refused(parameters, says):
+    with pytest.raises(HeadstartError, match=says):
+        envs.start(Domain("hopper", **parameters), 1, 0)

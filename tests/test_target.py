@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from headstart import Domain
+from headstart.errors import AllowanceSpent
+from headstart.target import Meter, Source, Target
+
+TRACK = Domain("worlds:Track")
+
+
+def test_nothing_is_counted_when_a_limit_would_be_passed():
+    meter = Meter(step_limit=10)
+    meter.charge(steps=8)
+    with pytest.raises(AllowanceSpent, match="asked for 3 target steps, 2 of 10 are left") as caught:
+        meter.charge(steps=3)
+    assert "raise access.steps" in str(caught.value)
+    assert meter.steps == 8
+    meter.charge(steps=2)
+
+
+def test_episodes_are_charged_at_their_first_step_and_before_it():
+    target = Target(TRACK, Meter(episode_limit=2))
+    batch = target.start(2, seed=0)
+    batch.reset()
+    assert target.meter.episodes == 0
+    for _ in range(10):
+        batch.step(np.zeros((2, 1)))
+    assert (target.meter.episodes, target.meter.steps, target.episodes_left) == (2, 20, 0)
+    with pytest.raises(AllowanceSpent, match="0 of 2 are left"):
+        batch.step(np.zeros((2, 1)))
+    assert target.meter.steps == 20
+
+
+def test_zero_allowance_is_zero_steps():
+    target = Target(TRACK, Meter(0, 0, 0))
+    batch = target.start(1, seed=0)
+    batch.reset()
+    with pytest.raises(AllowanceSpent):
+        batch.step(np.zeros((1, 1)))
+    with pytest.raises(AllowanceSpent):
+        target.observations(1, seed=0)
+    assert target.meter.counts() == {"observations": 0, "steps": 0, "episodes": 0}
+
+
+def test_hidden_rewards_are_nan():
+    batch = Target(TRACK, Meter(), rewards=False).start(3, seed=0)
+    batch.reset()
+    assert np.isnan(batch.step(np.zeros((3, 1))).reward).all()
+
+
+def test_observations_are_counted_and_come_from_the_target():
+    target = Target(Domain("worlds:Track", wind=0.5), Meter(observation_limit=12))
+    seen = target.observations(12, seed=0)
+    assert seen.shape == (12, 2)
+    assert target.meter.observations == 12
+    assert len(np.unique(seen, axis=0)) == 12
+
+
+def test_a_source_counts_what_its_variations_use():
+    source = Source(Domain("worlds:Track", wind={"uniform": [-0.5, 0.5]}))
+    batch = source.at(source.domain.at_mean()).start(4, seed=0)
+    batch.reset()
+    for _ in range(10):
+        batch.step(np.zeros((4, 1)))
+    assert source.meter.counts() == {"observations": 0, "steps": 40, "episodes": 4}
+    assert len(batch.finished()) == 4
+    assert batch.finished() == []
