@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge, leaves
@@ -75,7 +75,7 @@ def policy_from(knowledge: Knowledge) -> Policy:
 
 @jax.jit
 def sampled(
-    policy: Policy, obs: Float[Array, "env obs"], key: PRNGKeyArray, t: int
+    policy: Policy, obs: Float[Array, "env obs"], key: PRNGKeyArray, t: Int[Array, ""] | int
 ) -> Shaped[Array, "env ..."]:
     """An action for each row; `t` makes one key serve a whole chunk."""
     return policy.sample(obs.astype(jnp.float32), jax.random.fold_in(key, t))

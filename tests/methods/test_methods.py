@@ -1,0 +1,162 @@
+"""What every registered method must keep."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import ClassVar
+
+import jax
+import pytest
+
+from headstart import Access, Domain, HeadstartError, TransferProblem, Uniform, configuration, methods
+from headstart.errors import AllowanceSpent
+from headstart.learners.ppo import PPO
+from headstart.run import make_job, prepare, run
+
+SMALL = {"hidden": [16], "environments": 8, "steps": 16, "minibatch": 32, "epochs": 2}
+FIELDS = {
+    "scratch": {"learner": SMALL},
+    "source-only": {"steps": 256, "learner": SMALL},
+    "oracle": {"steps": 256, "learner": SMALL},
+    "finetune": {"steps": 256, "learner": SMALL},
+    "domain-randomization": {"steps": 256, "learner": SMALL},
+    "epopt": {"steps": 512, "trajectories": 8, "minibatch": 32, "learner": SMALL},
+    "epopt-posterior": {
+        "episodes_per_round": 2, "rounds": 2, "retrain": 256,
+        "posterior": {"particles": 16, "transitions": 6},
+        "epopt": {"steps": 512, "trajectories": 8, "minibatch": 32, "learner": SMALL},
+    },
+}  # fmt: skip
+PROBLEM = TransferProblem(
+    name="track",
+    source=Domain("worlds:Track", wind=Uniform(-0.5, 0.5)),
+    target=Domain("worlds:Track", wind=0.4),
+    access=Access(shots=(0, 3, 10)),
+    sweep={"wind": (-0.4, 0.4)},
+    episodes=4,
+    sweep_episodes=2,
+    methods=FIELDS,
+)
+RUNNABLE = [name for name in methods.METHODS if name != "epopt-posterior"]  # needs start_from
+
+
+def test_every_method_has_a_test_line_and_a_page():
+    assert FIELDS.keys() == methods.METHODS.keys()
+    pages = Path(__file__).parents[2] / "docs" / "methods"
+    assert {page.stem for page in pages.glob("*.md")} >= methods.METHODS.keys()
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_its_fields_are_its_configuration(name):
+    cls = methods.find(name)
+    made = configuration.updated(cls(), FIELDS[name])
+    assert configuration.updated(cls(), configuration.as_table(made)) == made
+    assert hash(made) == hash(configuration.updated(cls(), FIELDS[name]))
+    described = configuration.described(cls)
+    assert [field for field, meaning, _ in described if not meaning] == []
+    assert len(described) >= len(fields(cls))
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_it_runs_within_its_allowance_and_reports_every_shot(name, tmp_path):
+    job = make_job(PROBLEM, name, 0, tmp_path)
+    prepare(job, resume=False)
+    result = run(job)
+    assert [shot.episodes for shot in result.shots] == [0, 3, 10]
+    assert all(len(shot.returns) == 4 for shot in result.shots)
+    assert len(result.sweep) == 2
+    if name == "oracle":
+        assert result.target["steps"] >= 256
+    else:
+        assert result.target["episodes"] <= 10
+        assert result.shots[0].steps == 0
+        assert result.target["observations"] == 0
+    if name in ("scratch", "finetune"):
+        assert result.target == {"observations": 0, "steps": 100, "episodes": 10}
+    if name in ("scratch", "oracle"):
+        assert result.source == {"steps": 0, "episodes": 0}
+
+
+@pytest.mark.parametrize("name", [n for n in RUNNABLE if n != "oracle"])
+def test_zero_allowance_is_zero_target_steps(name, tmp_path):
+    problem = TransferProblem(
+        "zero", PROBLEM.source, PROBLEM.target, Access(shots=(0,)), methods=FIELDS, episodes=2
+    )
+    job = make_job(problem, name, 0, tmp_path)
+    prepare(job, resume=False)
+    assert run(job).target == {"observations": 0, "steps": 0, "episodes": 0}
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Takes one step of the target more than it may."""
+
+    during: str = "adapt"
+    """When."""
+    learner: PPO = field(default_factory=PPO)
+    """The RL algorithm."""
+    unlimited: ClassVar[bool] = False
+
+    @property
+    def pretraining(self):
+        return self
+
+    def pretrain(self, source, target, key):
+        if self.during == "pretrain":
+            target.start(1, 0).step(jax.numpy.zeros((1, 1)))
+        environment = source.environment
+        learner = configuration.updated(self.learner, SMALL)
+        space = environment.observation_space, environment.action_space
+        return learner.knowledge(learner.init(*space, key))
+
+    def adapt(self, knowledge, target, key) -> Iterator:
+        from headstart.learners.policy import policy_from
+        from headstart.learners.rollout import episodes
+
+        yield policy_from(knowledge)
+        episodes(policy_from(knowledge), target.start(11, 0))
+
+
+@pytest.mark.parametrize(
+    ("during", "says"),
+    [("pretrain", "asked for 1 target steps, 0 of 0"), ("adapt", "11 target episodes, 10 of 10")],
+)
+def test_a_method_that_takes_more_than_it_may_is_stopped(during, says, tmp_path):
+    job = make_job(PROBLEM, "test_methods:Greedy", 0, tmp_path, {"during": during})
+    prepare(job, resume=False)
+    with pytest.raises(AllowanceSpent, match=says):
+        run(job)
+    assert not (job.folder / "result.json").exists()
+
+
+def test_methods_that_vary_the_source_need_one_that_varies(tmp_path):
+    fixed = TransferProblem("fixed", PROBLEM.target, PROBLEM.target, methods=FIELDS)
+    for name in ("domain-randomization", "epopt"):
+        job = make_job(fixed, name, 0, tmp_path)
+        prepare(job, resume=False)
+        with pytest.raises(HeadstartError, match=f"{name} needs a source that varies"):
+            run(job)
+
+
+def test_the_posterior_needs_a_simulator_that_an_observation_starts(tmp_path):
+    job = make_job(PROBLEM, "epopt-posterior", 0, tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="give its engine a start_from method"):
+        run(job)
+
+
+def test_methods_that_share_pre_training_pay_for_it_once(tmp_path):
+    first = make_job(PROBLEM, "source-only", 0, tmp_path)
+    second = make_job(PROBLEM, "finetune", 0, tmp_path)
+    other = make_job(PROBLEM, "finetune", 1, tmp_path)
+    assert first.pretraining_key == second.pretraining_key != other.pretraining_key
+    prepare(first, False), prepare(second, False)
+    a = run(first)
+    (first.folder / "knowledge" / "weights.safetensors").read_bytes()
+    b = run(second)
+    assert a.source == b.source
+    assert a.seconds["pretrain"] == b.seconds["pretrain"]
+    assert a.shots[0] == b.shots[0]
+    assert (first.folder / "knowledge/weights.safetensors").read_bytes() == (
+        second.folder / "knowledge/weights.safetensors"
+    ).read_bytes()
