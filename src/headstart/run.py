@@ -40,7 +40,7 @@ class Job:
 
     problem: TransferProblem
     label: str
-    """The method's name, with the fields that were set by hand: `epopt:epsilon=0.2`."""
+    """The method's name, or a variant of it that a comparison tells apart: `epopt:epsilon=0.2`."""
     method: Method
     seed: int
     out: Path
@@ -108,16 +108,10 @@ def make_job(
     """
     name, _, settings = label.rpartition(":") if "=" in label else (label, "", "")
     method = methods.find(name)()
-    method = configuration.updated(method, stated.methods.get(name, {}), "")
     parts = (item.partition("=") for item in settings.split(";") if item)
-    pairs = {field: value for field, _, value in parts}
-    extra = {**pairs, **(flags or {})}
-    method = configuration.updated(method, configuration.nested(extra), "")
-    if extra:
-        shown = ";".join(
-            f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in extra.items()
-        )
-        label = f"{name}:{shown}"
+    method = configuration.updated(method, stated.methods.get(name, {}))
+    method = configuration.updated(method, configuration.nested({k: v for k, _, v in parts}))
+    method = configuration.updated(method, configuration.nested(flags or {}))
     check_domain(envs.find(stated.source.environment), stated.source)
     check_domain(envs.find(stated.target.environment), stated.target)
     for parameter, values in stated.sweep.items():

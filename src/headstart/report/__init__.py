@@ -12,7 +12,7 @@ from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
-from headstart.report.figures import band, colour, figure, svg
+from headstart.report.figures import band, colour, figure, legend, svg
 from headstart.result import (
     Estimate,
     Result,
@@ -139,7 +139,7 @@ def _shots_figure(results: Results):
     axis.minorticks_off()
     axis.set_xlabel("episodes on the target")
     axis.set_ylabel("return on the target")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(fig, axis)
     return fig
 
 
@@ -155,7 +155,7 @@ def _sweep_figure(results: Results):
     axes[0].set_title("before any target episode")
     axes[1].set_title("after the last shot")
     axes[0].set_ylabel("return")
-    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(fig, axes[0])
     return fig
 
 
@@ -169,6 +169,8 @@ def _learning_figure(folder: Path, results: Results):
                 chosen = [
                     r for r in rows if r["phase"] == phase and r.get("train_return") is not None
                 ]
+                if not chosen:
+                    continue
                 name = label if run is runs[0] else None
                 x = [r["steps" if phase == "pretrain" else "episodes"] for r in chosen]
                 y = _smoothed([r["train_return"] for r in chosen])
@@ -178,7 +180,7 @@ def _learning_figure(folder: Path, results: Results):
     axes[0].set_ylabel("return while training")
     axes[1].set_title("adaptation")
     axes[1].set_xlabel("episodes on the target")
-    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(fig, max(axes, key=lambda axis: len(axis.get_lines())))
     return fig
 
 

@@ -1,6 +1,7 @@
 """The house style of every figure: colours, bands, axes, and SVG that is the same each time."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ def band(
         axis.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0)
 
 
+def legend(fig: Figure, axis: Axes) -> None:
+    """The axis's labels below the figure, long ones cut short."""
+    handles, labels = axis.get_legend_handles_labels()
+    short = [label if len(label) < 45 else label[:44] + "…" for label in labels]
+    fig.legend(handles, short, loc="outside lower center", ncols=3, frameon=False)
+
+
 def svg(fig: Figure, name: str) -> str:
     """The figure as an SVG element; `name` keeps its ids apart from those of other figures."""
     text = io.StringIO()
@@ -64,7 +72,7 @@ def svg(fig: Figure, name: str) -> str:
         fig.savefig(text, format="svg", metadata={"Date": None})
     plt.close(fig)
     markup = text.getvalue()
-    return markup[markup.index("<svg") :]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", markup[markup.index("<svg") :])
 
 
 def save(fig: Figure, path: Path) -> None:
