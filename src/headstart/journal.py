@@ -30,6 +30,8 @@ class Journal:
     progress: Progress = silent
     resumable: bool = True
     """Whether checkpoints are kept; a phase that is repeated from its start needs none."""
+    phase: str = "pretrain"
+    """What training in the source is called in the log."""
     _saved: float = field(default_factory=time.monotonic)
 
     def log(self, **row: Any) -> None:

@@ -190,8 +190,8 @@ def _run(job: Job, progress: Progress) -> Result:
     pretrain_key, adapt_key = jax.random.split(key)
     knowledge = _pretrained(job, pretrain_key, progress)
     spent = knowledge.facts["spent"]
-    pretrain_log(job.folder)
-    journal = Journal(job.folder, progress, resumable=False)
+    _cut_log(job.folder)
+    journal = Journal(job.folder, progress, resumable=False, phase="retrain")
     shots = job.problem.access.shots
     meter = Meter(0, None, None if job.method.unlimited else shots[-1])
     source = Source(job.problem.source, journal)
@@ -281,7 +281,7 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     return knowledge
 
 
-def pretrain_log(folder: Path) -> None:
+def _cut_log(folder: Path) -> None:
     """Cut the log back to pre-training: adaptation writes its own part anew."""
     log = folder / "log.jsonl"
     if log.exists():

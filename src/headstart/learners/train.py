@@ -72,14 +72,14 @@ def train(
         done = meter.steps - first
         returns = batch.finished()
         journal.log(
-            phase="pretrain",
+            phase=journal.phase,
             steps=meter.steps,
             episodes=meter.episodes,
             train_return=float(np.mean(returns)) if returns else None,
             **{name: float(value) for name, value in log.items()},
             steps_per_second=round((done - began_at) / (time.monotonic() - started)),
         )
-        journal.progress("pretrain", done, steps)
+        journal.progress(journal.phase, done, steps)
         if journal.due() and done < steps:
             journal.save(_checkpoint(state, obs, Loop(iteration, first), stage, batch, source))
     return state
