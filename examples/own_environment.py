@@ -43,7 +43,8 @@ class Slope(gymnasium.Env):
     def step(self, action):
         position, speed = self.state
         speed += 0.1 * (float(action[0]) - self.slope)
-        self.state = np.array([position + 0.1 * speed, speed])
+        position = np.clip(position + 0.1 * speed, -3.0, 3.0)  # walls
+        self.state = np.array([position, speed if abs(position) < 3.0 else 0.0])
         self.t += 1
         return self.state.copy(), -abs(self.state[0]), False, self.t >= 100, {}
 
@@ -51,7 +52,7 @@ class Slope(gymnasium.Env):
 if __name__ == "__main__":
     name = "own_environment:Slope"
     check_environment(name)
-    short = {"steps": 30_000, "learner": {"environments": 16, "steps": 64}}
+    short = {"steps": 120_000, "learner": {"environments": 16, "steps": 64}}
     problem = TransferProblem(
         name="slope",
         source=Domain(name, slope=Uniform(-0.5, 0.5)),

@@ -15,7 +15,7 @@ def run(folder, *command):
     ).stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES.glob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_fits_on_a_page(example):
     assert len(example.read_text().splitlines()) <= 80
 
