@@ -1,6 +1,6 @@
 """A method of one's own, in one file: carry the policy, but shrink it towards doing nothing.
 
-    headstart run hopper-mass own_method:Cautious --method.shrink 0.8    (in this folder)
+headstart run hopper-mass own_method:Cautious --method.shrink 0.8    (in this folder)
 """
 
 from collections.abc import Iterator

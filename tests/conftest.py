@@ -2,6 +2,6 @@ import headstart
 
 headstart.prepare_jax()
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

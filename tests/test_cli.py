@@ -27,7 +27,7 @@ SMALL = (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def problem(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("track.toml").write_text(TOML)
@@ -44,7 +44,9 @@ def test_list_in_both_forms(capsys):
         assert all(name in text for name in names)
 
 
-@pytest.mark.parametrize("code", ["import headstart", "from headstart.cli import main; main(['list'])"])
+@pytest.mark.parametrize(
+    "code", ["import headstart", "from headstart.cli import main; main(['list'])"]
+)
 def test_the_first_word_is_quick_and_without_jax(code):
     code += "; import sys; assert not {'jax', 'mujoco', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

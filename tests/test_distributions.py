@@ -66,7 +66,9 @@ def test_choice_and_fixed():
         choice.log_prob(np.array([1.0, 4.0, 3.0])), [np.log(0.2), np.log(0.5), -np.inf]
     )
     drawn = choice.sample(np.random.default_rng(0), 20_000)
-    np.testing.assert_allclose([(drawn == v).mean() for v in choice.values], choice.probs, atol=0.02)
+    np.testing.assert_allclose(
+        [(drawn == v).mean() for v in choice.values], choice.probs, atol=0.02
+    )
     assert Fixed(3.0).log_prob(np.array([3.0, 3.1])).tolist() == [0.0, -np.inf]
 
 

@@ -5,11 +5,10 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from methods.test_methods import PROBLEM
-
 from headstart import Domain
 from headstart.grid import LocalProcesses, run_all
 from headstart.run import make_job, prepare
+from methods.test_methods import PROBLEM
 
 
 def jobs_for(tmp_path, *labels, problem=PROBLEM, seed=0):

@@ -8,7 +8,7 @@ from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge
 
 
-@pytest.fixture()
+@pytest.fixture
 def knowledge():
     rng = np.random.default_rng(0)
     policy = {"actor/0": rng.normal(size=(3, 4)).astype(np.float32), "actor/1": np.float32(2.0)}

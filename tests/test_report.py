@@ -6,17 +6,17 @@ import subprocess
 
 import numpy as np
 import pytest
-from methods.test_methods import FIELDS, SMALL
 from PIL import Image
 
 from headstart import Access, Domain, Normal, TransferProblem
 from headstart.report import write
 from headstart.run import make_job, prepare, run
+from methods.test_methods import FIELDS, SMALL
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PROBLEM = TransferProblem(
     name="hopper-tiny",
-    description="From many masses to one <heavier> & \"other\" one",
+    description='From many masses to one <heavier> & "other" one',
     source=Domain("hopper", torso_mass=Normal(6.0, 1.5, 3.0, 9.0)),
     target=Domain("hopper", torso_mass=8.0),
     access=Access(shots=(0, 2, 6)),

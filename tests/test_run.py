@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from methods.test_methods import FIELDS, PROBLEM
 
 from headstart import HeadstartError, journal, knowledge
 from headstart.knowledge import Knowledge
 from headstart.run import Job, locked, make_job, prepare, run
+from methods.test_methods import FIELDS, PROBLEM
 
 LONGER = {"steps": 6000, "ensemble": 0.5, "trajectories": 8, "minibatch": 32}
 

@@ -11,7 +11,9 @@ TRACK = Domain("worlds:Track")
 def test_nothing_is_counted_when_a_limit_would_be_passed():
     meter = Meter(step_limit=10)
     meter.charge(steps=8)
-    with pytest.raises(AllowanceSpent, match="asked for 3 target steps, 2 of 10 are left") as caught:
+    with pytest.raises(
+        AllowanceSpent, match="asked for 3 target steps, 2 of 10 are left"
+    ) as caught:
         meter.charge(steps=3)
     assert "raise access.steps" in str(caught.value)
     assert meter.steps == 8

@@ -84,7 +84,9 @@ def test_terminations_happen_and_agree(name):
     environment = envs.find(name)
     theirs = gymnasium.make(environment.gymnasium_id, **OPTIONS.get(name, {})).unwrapped
     rng = np.random.default_rng(0)
-    qpos = np.tile(environment.model.qpos0, (500, 1)) + rng.normal(0, 0.4, (500, environment.model.nq))
+    qpos = np.tile(environment.model.qpos0, (500, 1)) + rng.normal(
+        0, 0.4, (500, environment.model.nq)
+    )
     qvel = rng.normal(0, 60.0, (500, environment.model.nv))
     ours = environment.healthy(qpos, qvel)
     expected = []

@@ -8,9 +8,7 @@ from headstart.learners.ppo import PPO
 from headstart.learners.rollout import Episodes, chunk, episodes, returns
 
 POLICY = (
-    PPO(hidden=(8,))
-    .init(spaces.Box(-1, 1, (4,)), spaces.Discrete(2), jax.random.key(0))
-    .policy
+    PPO(hidden=(8,)).init(spaces.Box(-1, 1, (4,)), spaces.Discrete(2), jax.random.key(0)).policy
 )
 
 
@@ -25,7 +23,9 @@ def test_a_chunk_bootstraps_from_where_actions_led():
     assert ended.any()
     follows = (taken.next_obs[:-1] == taken.obs[1:]).all(-1)
     np.testing.assert_array_equal(follows, ~ended[:-1])
-    np.testing.assert_array_equal(obs[~ended[-1]], taken.next_obs[-1][~ended[-1]].astype(np.float64))
+    np.testing.assert_array_equal(
+        obs[~ended[-1]], taken.next_obs[-1][~ended[-1]].astype(np.float64)
+    )
 
 
 @pytest.mark.parametrize("rounds", [1, 3])

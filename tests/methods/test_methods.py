@@ -8,7 +8,15 @@ from typing import ClassVar
 import jax
 import pytest
 
-from headstart import Access, Domain, HeadstartError, TransferProblem, Uniform, configuration, methods
+from headstart import (
+    Access,
+    Domain,
+    HeadstartError,
+    TransferProblem,
+    Uniform,
+    configuration,
+    methods,
+)
 from headstart.errors import AllowanceSpent
 from headstart.learners.ppo import PPO
 from headstart.run import make_job, prepare, run

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+LOG_STD_RATE = 0.2
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -41,14 +42,24 @@ class MLP(eqx.Module):
 
 
 class GaussianActor(eqx.Module):
-    """π(a | s) = N(μ(s), diag σ²), with σ a parameter that does not depend on the state."""
+    """π(a | s) = N(μ(s), diag σ²), with σ a parameter that does not depend on the state.
+
+    Adam moves every parameter at about the same speed, whatever its gradient, and then σ collapses
+    long before μ is any good: a hopper learns to stand still. So log σ learns at a fraction of the
+    rate.
+    """
 
     mean: MLP
-    log_std: Float[Array, " act"]
+    slow_log_std: Float[Array, " act"]
+    """log σ / LOG_STD_RATE."""
 
     def __init__(self, obs: int, act: int, hidden: Sequence[int], key: PRNGKeyArray):
         self.mean = MLP((obs, *hidden, act), 0.01, key)
-        self.log_std = jnp.full(act, -0.5, jnp.float32)
+        self.slow_log_std = jnp.full(act, -0.5 / LOG_STD_RATE, jnp.float32)
+
+    @property
+    def log_std(self) -> Float[Array, " act"]:
+        return LOG_STD_RATE * self.slow_log_std
 
     def mode(self, obs: Float[Array, "... obs"]) -> Float[Array, "... act"]:
         return self.mean(obs)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from headstart.knowledge import Knowledge
-from headstart.learners.networks import GaussianActor
+from headstart.learners.networks import LOG_STD_RATE, GaussianActor
 from headstart.learners.policy import Policy
 from headstart.learners.ppo import PPO
 from headstart.learners.train import improve
@@ -55,6 +55,6 @@ class Finetune:
         state = learner.graft(knowledge.only(self.carry), fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
-            raised = jnp.maximum(actor.log_std, self.log_std)
-            state = eqx.tree_at(lambda s: s.policy.actor.log_std, state, raised)
+            raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
+            state = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, raised)
         return improve(learner, target, state, self.episodes_per_update, improve_key)

@@ -23,7 +23,7 @@ from headstart.studies import Claim
 
 STORED = Path(__file__).parent / "epopt_hopper.json"
 SEEDS = 5
-STEPS = "1200000"
+STEPS = "1000000"
 MASSES = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 PRIOR = Normal(6.0, 1.5, low=3.0, high=9.0)
 TRUTH = 9.0
