@@ -104,6 +104,7 @@ def test_check_says_what_held(capsys):
         ("run hopper-mass epopt --method.learner 3", "learner holds fields of its own"),
         ("run hopper-mass epopt --method.epsilon", "--method.epsilon needs a value"),
         ("compare hopper-mass epopt:epsilom=1", "did you mean 'epsilon'?"),
+        ("run hopper-mass scratch:learner.minibatchs=3", "did you mean 'minibatch'?"),
         ("evaluate nowhere hopper", "nowhere is not a knowledge folder"),
         ("report nowhere", "there is no folder nowhere"),
         ("report .", "holds no finished run"),

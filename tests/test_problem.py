@@ -56,6 +56,7 @@ def test_a_toml_file_says_what_python_says(tmp_path):
         ("{normal = [6, 1.5, 3, 9]}", "{normal = [6, 1.5, 9, 3]}", "no mass"),
         ("gravity = 9.0", 'gravity = "strong"', "not 'strong'"),
         ("[source]", "[source", "is not TOML"),
+        ('description = "heavier"', 'name = "../heavier"', "made of letters"),
         ("torso_mass = [3, 6, 9]", "torso_mass = 3", "must be a list"),
     ],
 )

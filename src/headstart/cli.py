@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add["compare"].add_argument("problem", metavar="PROBLEM", help=problem)
     add["compare"].add_argument(
         "methods", metavar="METHOD", nargs="*",
-        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; the usual ones if none",
+        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; all if none is named",
     )  # fmt: skip
     add["compare"].add_argument("--seeds", type=_positive, default=2, metavar="N")
     add["compare"].add_argument(
@@ -165,7 +165,7 @@ def _compare(options: argparse.Namespace, _: Any) -> int:
     from headstart.report import write
 
     problem = problems.find(options.problem)
-    labels = options.methods or [name for name in methods.METHODS if name != "epopt-posterior"]
+    labels = list(dict.fromkeys(options.methods or methods.METHODS))
     jobs = [
         run.make_job(problem, label, seed, options.out)
         for seed in range(options.seeds)

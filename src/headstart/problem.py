@@ -1,5 +1,6 @@
 """What is to be solved: a source, a target, and what may be taken from the target."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -109,6 +110,10 @@ class TransferProblem:
     description: str = ""
 
     def __post_init__(self):
+        if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith("."):
+            raise HeadstartError(
+                f"a problem's name must be made of letters, digits, - and _, got {self.name!r}"
+            )
         for name in ("episodes", "sweep_episodes"):
             if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
                 raise HeadstartError(

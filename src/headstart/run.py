@@ -107,6 +107,8 @@ def make_job(
         HeadstartError: the method, a field or a value does not exist or does not fit.
     """
     name, _, settings = label.rpartition(":") if "=" in label else (label, "", "")
+    for named in (name, *stated.methods):
+        methods.find(named)
     method = methods.find(name)()
     parts = (item.partition("=") for item in settings.split(";") if item)
     method = configuration.updated(method, stated.methods.get(name, {}))
@@ -215,6 +217,7 @@ def _run(job: Job, progress: Progress) -> Result:
                 returns = evaluate(job.problem, last, job.seed).tolist()
             scored.append(Shot(at, taken[1], returns))
             evaluating += time.monotonic() - before
+            progress("evaluate", len(scored), len(shots))
             journal.log(phase="evaluate", shot=at, steps=taken[1], mean=scored[-1].score)
 
     simulated = replace(knowledge, simulator=source)
@@ -227,7 +230,7 @@ def _run(job: Job, progress: Progress) -> Result:
         raise HeadstartError(f"{job.label} yielded no policy: adapt must yield the zero-shot one")
     report_until(float("inf"))
     before = time.monotonic()
-    swept = sweep(job.problem, first, last, job.seed)
+    swept = sweep(job.problem, first, last, job.seed, progress)
     evaluating += time.monotonic() - before
     _save_policy(job.folder / "zero_shot", first)
     _save_policy(job.folder / "adapted", last)
@@ -255,8 +258,8 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     if folder.exists():
         return Knowledge.load(folder)
     for manifest in sorted(job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")):
-        shared = Knowledge.load(manifest.parent)
-        if shared.facts.get("pretraining") == job.pretraining_key:
+        if job.pretraining_key.encode() in manifest.read_bytes():
+            shared = Knowledge.load(manifest.parent)
             log = manifest.parents[1] / "log.jsonl"
             write_atomically(job.folder / "log.jsonl", log.read_bytes())
             shared.save(folder)
@@ -334,26 +337,20 @@ def check_policy_fits(facts: dict[str, Any], environment: Environment) -> None:
             )
 
 
-def sweep(stated: TransferProblem, first: Any, last: Any, seed: int) -> list[dict[str, Any]]:
+def sweep(
+    stated: TransferProblem, first: Any, last: Any, seed: int, progress: Progress = silent
+) -> list[dict[str, Any]]:
     """Returns of the zero-shot and the last policy at each value of the swept parameter."""
     rows = []
     for name, values in stated.sweep.items():
-        for value in values:
-            domain, episodes = (
-                stated.target.with_parameters(**{name: value}),
-                stated.sweep_episodes,
-            )
-            zero_shot = evaluate_in(domain, first, episodes, seed).tolist()
-            same = last is first
-            adapted = zero_shot if same else evaluate_in(domain, last, episodes, seed).tolist()
-            rows.append(
-                {
-                    "parameter": name,
-                    "value": value,
-                    "zero_shot": zero_shot,
-                    "adapted": adapted,
-                }
-            )
+        for done, value in enumerate(values, start=1):
+            domain = stated.target.with_parameters(**{name: value})
+            scores = evaluate_in(domain, first, stated.sweep_episodes, seed).tolist()
+            row = {"parameter": name, "value": value, "zero_shot": scores, "adapted": scores}
+            if last is not first:
+                row["adapted"] = evaluate_in(domain, last, stated.sweep_episodes, seed).tolist()
+            rows.append(row)
+            progress("sweep", done, len(values))
     return rows
 
 

@@ -1,12 +1,17 @@
 """Hold an environment or a method to what it promises: ours in our tests, yours in yours."""
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from headstart import envs
+from headstart import configuration, envs
 from headstart.envs.environment import Batch, Environment, Parameter
-from headstart.problem import Domain
+from headstart.methods.method import Method
+from headstart.problem import Domain, TransferProblem, with_access
+from headstart.result import Result
+from headstart.run import Job, prepare, run
 
 STEPS = 60
 COPIES = 8
@@ -27,6 +32,41 @@ def check_environment(name: str) -> None:
     """
     failed = [f"{f.claim}: {f.detail}" for f in examine(name) if not f.held]
     assert not failed, "; ".join(failed)
+
+
+def check_method(method: Method, problem: TransferProblem) -> Result:
+    """Run a method (with fields that make it quick) on a problem, and hold it to the contract.
+
+    Returns:
+        What the run measured.
+
+    Raises:
+        AssertionError: the method breaks the contract; the message says where.
+    """
+    cls = type(method)
+    assert is_dataclass(cls), f"{cls.__name__} must be a dataclass"
+    hash(method)  # frozen, with fields that can be compared
+    table = configuration.as_table(method)
+    assert configuration.updated(cls(), table) == method, "its fields must be its configuration"
+    silent = [name for name, meaning, _ in configuration.described(cls) if not meaning]
+    assert not silent, f"fields without a docstring: {', '.join(silent)}"
+    with tempfile.TemporaryDirectory() as folder:
+
+        def result_of(stated: TransferProblem, name: str) -> Result:
+            job = Job(replace(stated, name=name), cls.__name__, method, 0, Path(folder))
+            prepare(job, resume=False)
+            return run(job)
+
+        first, again = result_of(problem, "first"), result_of(problem, "again")
+        none = result_of(with_access(problem, observations=0, steps=0, shots=(0,)), "none")
+    shots = problem.access.shots
+    assert tuple(shot.episodes for shot in first.shots) == shots, "every shot must be reported"
+    assert first.shots == again.shots, "the same seed must give the same returns"
+    if not method.unlimited:
+        assert first.target["episodes"] <= shots[-1] or problem.access.steps, "it took too much"
+        nothing = {"observations": 0, "steps": 0, "episodes": 0}
+        assert none.target == nothing, "with no access it must take nothing of the target"
+    return first
 
 
 def examine(name: str) -> list[Finding]:

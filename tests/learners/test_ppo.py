@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from headstart import Domain
+from headstart import Domain, HeadstartError
 from headstart.learners import rollout
 from headstart.learners.policy import greedy
 from headstart.learners.ppo import PPO, Transitions, _rescaled, advantages
@@ -75,6 +75,12 @@ def test_padding_changes_nothing():
     b, _ = ppo.update(state, bigger, 1.0, jax.random.key(1))
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
+
+
+def test_experience_that_no_minibatches_fill_is_refused():
+    state = SMALL.init(spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)), jax.random.key(0))
+    with pytest.raises(HeadstartError, match="1 environments × 40 steps is not a multiple"):
+        SMALL.update(state, transitions(40), 1.0, jax.random.key(1))
 
 
 def test_a_weight_of_zero_moves_the_critic_and_not_the_policy():

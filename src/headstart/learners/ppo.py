@@ -18,6 +18,7 @@ import optax
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
+from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, leaves
 from headstart.learners.networks import MLP, Statistics
 from headstart.learners.policy import Policy, actor_for, policy_facts
@@ -45,7 +46,6 @@ class PPOState(eqx.Module):
     critic: MLP
     returns: Statistics
     opt_state: optax.OptState
-    updates: Array
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PPO:
     def with_parts(self, policy: Policy, critic: MLP, returns: Statistics) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
         opt_state = self._optimiser.init((policy.actor, critic))  # pyright: ignore[reportArgumentType]
-        return PPOState(policy, critic, returns, opt_state, jnp.array(0))
+        return PPOState(policy, critic, returns, opt_state)
 
     def knowledge(self, state: PPOState) -> Knowledge:
         """What the agent learned, as parts: policy, critic, statistics."""
@@ -132,8 +132,15 @@ class PPO:
     ) -> tuple[PPOState, dict[str, Array]]:
         """Improve the agent on `batch`; `anneal` in [0, 1] scales the learning rate.
 
-        `time × env` must be a multiple of `minibatch`.
+        Raises:
+            HeadstartError: `time × env` is not a multiple of `minibatch`.
         """
+        time, environments = batch.reward.shape
+        if time * environments % self.minibatch:
+            raise HeadstartError(
+                f"{environments} environments × {time} steps is not a multiple of the minibatch "
+                f"of {self.minibatch}: change learner.environments, steps or minibatch"
+            )
         rate = jnp.asarray(self.learning_rate * anneal, jnp.float32)
         return _update(self, state, batch, rate, key)
 
@@ -165,10 +172,7 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
     valid = batch.valid.reshape(-1)
     statistics = state.policy.statistics
     # The behaviour policy normalised with the old statistics: so must π_old and the old values.
-    obs, next_obs = (
-        statistics.normalise(batch.obs),
-        statistics.normalise(batch.next_obs),
-    )
+    obs, next_obs = statistics.normalise(batch.obs), statistics.normalise(batch.next_obs)
     scale = jnp.sqrt(state.returns.var[0] + 1e-8)
     shift = state.returns.mean[0]
 
@@ -251,8 +255,7 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
     (parts, opt_state, _, log), _ = jax.lax.scan(epoch, start, jax.random.split(key, ppo.epochs))
     shape = (size, batch.obs.shape[-1])
     policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
-    new = PPOState(policy, parts[1], returns, opt_state, state.updates + 1)
-    return new, log
+    return PPOState(policy, parts[1], returns, opt_state), log
 
 
 def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:

@@ -46,7 +46,8 @@ class EPOptPosterior:
         if source is None:
             raise HeadstartError("epopt-posterior needs the source's simulator while it adapts")
         environment = target.environment
-        fresh = learner.init(environment.observation_space, environment.action_space, key)
+        init_key = jax.random.fold_in(key, self.rounds)
+        fresh = learner.init(environment.observation_space, environment.action_space, init_key)
         state = learner.graft(knowledge, fresh)
         yield state.policy
         seen: list[Episodes] = []

@@ -8,7 +8,8 @@ from headstart.errors import HeadstartError, unknown
 from headstart.names import attribute
 from headstart.problem import Access, Domain, TransferProblem
 
-SHORT = {"steps": 600_000}
+SHORT = {"steps": 400_000}
+SHORT_EPOPT = {**SHORT, "ensemble": 0.75, "trajectories": 32}
 """Pre-training that fits a comparison of all methods into minutes."""
 
 PROBLEMS = {
@@ -26,8 +27,8 @@ PROBLEMS = {
                 "oracle": SHORT,
                 "finetune": SHORT,
                 "domain-randomization": SHORT,
-                "epopt": SHORT,
-                "epopt-posterior": {"epopt": SHORT},
+                "epopt": SHORT_EPOPT,
+                "epopt-posterior": {"epopt": SHORT_EPOPT, "retrain": 100_000},
             },
         ),
     )
