@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,14 +146,15 @@ def test_an_output_folder_that_cannot_be_written(problem, capsys):
     assert "cannot write taken" in capsys.readouterr().err
 
 
-def test_interrupting_a_comparison_stops_its_workers(problem):
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-m", "headstart", "compare", problem, "source-only", "--seeds", "2"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 90
         while not list(Path("runs").glob("*/*/*/log.jsonl")) and time.monotonic() < deadline:
             time.sleep(0.2)
-        process.send_signal(2)
+        process.send_signal(with_signal)
         assert process.wait(30) == 130
         assert "what was finished is kept" in process.stderr.read()
     time.sleep(0.5)

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     headstart.prepare_jax()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers are stopped on the way out
     try:
         fields = _method_fields(arguments)
         if arguments[:1] == ["run"] and len(arguments) > 2 and {"-h", "--help"} & set(arguments):

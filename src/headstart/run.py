@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Job:
     def folder(self) -> Path:
         return self.out / self.problem.name / self.label / str(self.seed)
 
-    @property
+    @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
         table = self.problem.as_table()
