@@ -175,9 +175,35 @@ def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
     kept.log(row=1)
     kept.save({"x": np.array(3.0)})
     kept.log(row=2)
-    assert journal.Journal(tmp_path).load()["x"] == 3.0
+    resumed = journal.Journal(tmp_path)
+    before = resumed.seconds
+    assert resumed.load()["x"] == 3.0
+    assert resumed.seconds >= before
     assert (tmp_path / "log.jsonl").read_text() == '{"row": 1}\n'
+    resumed.log(row=3)
+    assert resumed.load()["x"] == 3.0  # a later stage asks again: what was logged since stays
+    assert (tmp_path / "log.jsonl").read_text() == '{"row": 1}\n{"row": 3}\n'
     assert journal.Journal(tmp_path, resumable=False).load() is None
+
+
+def test_a_log_without_a_checkpoint_starts_again(tmp_path):
+    journal.Journal(tmp_path).log(row=1)
+    assert journal.Journal(tmp_path).load() is None
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+def test_the_log_of_a_run_in_stages_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    job = job_in(tmp_path, "epopt", **LONGER)
+    prepare(job, resume=False)
+    run(job)
+    rows = [json.loads(line) for line in (job.folder / "log.jsonl").read_text().splitlines()]
+    steps = [row["steps"] for row in rows if row["phase"] == "pretrain"]
+    chunks = [step for step in steps if step <= 3072]
+    assert chunks == list(range(128, 3072 + 1, 128))  # 8 environments × 16 steps
+    assert all(
+        b - a == 80 for a, b in zip(steps[len(chunks) :], steps[len(chunks) + 1 :], strict=False)
+    )
 
 
 def test_fields_of_the_problem_and_of_the_label_and_flags(tmp_path):

@@ -228,9 +228,9 @@ def _study(options: argparse.Namespace, _: Any) -> int:
     from headstart import studies
 
     study = studies.find(options.name)
-    if not options.check:
-        study.run(options.out, options.workers)
-    claims = study.check()
+    table = study.stored() if options.check else study.run(options.out, options.workers)
+    print(study.shown(table), end="\n\n")
+    claims = study.claims(table)
     for claim in claims:
         print(
             f"{'holds        ' if claim.holds else 'DOES NOT HOLD'}  {claim.text}: {claim.evidence}"

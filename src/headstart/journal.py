@@ -33,6 +33,13 @@ class Journal:
     phase: str = "pretrain"
     """What training in the source is called in the log."""
     _saved: float = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=time.monotonic)
+    _found: dict[str, np.ndarray] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, that of earlier processes up to the checkpoint included."""
+        return time.monotonic() - self._began
 
     def log(self, **row: Any) -> None:
         """Append one object to `log.jsonl`."""
@@ -54,22 +61,28 @@ class Journal:
         log = self.folder / "log.jsonl"
         size = np.array(log.stat().st_size if log.exists() else 0)
         (self.folder / "checkpoint").mkdir(exist_ok=True)
-        data = {n: np.array(a, order="C") for n, a in {**arrays, "log_size": size}.items()}
+        own = {"log_size": size, "seconds": np.array(self.seconds)}
+        data = {n: np.array(a, order="C") for n, a in {**arrays, **own}.items()}
         write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
         self._saved = time.monotonic()
 
     def load(self) -> dict[str, np.ndarray] | None:
-        """The last checkpoint, with the log cut back to it; nothing if there is none."""
+        """The checkpoint that an earlier process left; nothing if there is none.
+
+        The first call cuts the log back to it: what comes after is done, and logged, again.
+        """
         from safetensors.numpy import load
 
-        if self.folder is None or not self.resumable:
-            return None
-        checkpoint = self.folder / "checkpoint" / "state.safetensors"
-        if not checkpoint.exists():
-            return None
-        arrays = load(checkpoint.read_bytes())
+        if self.folder is None or not self.resumable or self._found is not None:
+            return self._found or None
         log = self.folder / "log.jsonl"
+        checkpoint = self.folder / "checkpoint" / "state.safetensors"
+        self._found, size = {}, 0
+        if checkpoint.exists():
+            self._found = load(checkpoint.read_bytes())
+            self._began = time.monotonic() - float(self._found.pop("seconds"))
+            size = int(self._found.pop("log_size"))
         if log.exists():
             with log.open("r+b") as file:
-                file.truncate(int(arrays.pop("log_size")))
-        return arrays
+                file.truncate(size)
+        return self._found or None

@@ -271,12 +271,11 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     source = Source(job.problem.source, journal)
     rewards = access.rewards or job.method.unlimited
     target = Target(job.problem.target, Meter(*limits), journal, rewards)
-    started = time.monotonic()
     made = job.method.pretrain(source, target, key)
     spent = {
         "source": source.meter.counts(),
         "target": target.meter.counts(),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(journal.seconds, 3),
     }
     facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
     facts["source"], facts["target"] = (d.as_table() for d in (source.domain, target.domain))

@@ -1,4 +1,8 @@
-"""Published claims, re-run. Each study is a module with `run(out, workers)` and `check()`."""
+"""Published claims, re-run.
+
+A study is a module with `run(out, workers)`, which gives its table of results, `stored()`, the one
+that came with this version, `shown(table)` for a person, and `claims(table)`.
+"""
 
 import importlib
 from dataclasses import dataclass

@@ -64,7 +64,7 @@ POLICIES = {
 }
 
 
-def run(out: Path, workers: int | None) -> None:
+def run(out: Path, workers: int | None) -> dict[str, Any]:
     """Run what is not yet there below `out`, and write `out/epopt-hopper.json` and its figure."""
     from headstart import run as runs
     from headstart.errors import HeadstartError
@@ -89,6 +89,7 @@ def run(out: Path, workers: int | None) -> None:
     path = out / "epopt-hopper.json"
     path.write_text(json.dumps(table, indent=1))
     draw(table, path.with_suffix(".svg"))
+    return table
 
 
 def collect(out: Path) -> dict[str, Any]:
@@ -131,12 +132,22 @@ def scores(table: dict[str, Any], name: str) -> np.ndarray:
     return np.array(table["policies"][name]["returns"]).mean(2)
 
 
-def check() -> list[Claim]:
-    """The claims, held against the stored results."""
-    return claims(json.loads(STORED.read_text()))
+def stored() -> dict[str, Any]:
+    """The results that came with this version."""
+    return json.loads(STORED.read_text())
+
+
+def shown(table: dict[str, Any]) -> str:
+    """Interquartile mean return of each policy at each mass, one policy a line."""
+    lines = ["torso mass (kg)".ljust(26) + "".join(f"{mass:>7g}" for mass in table["masses"])]
+    for name in table["policies"]:
+        means = [iqm(column) for column in scores(table, name).T]
+        lines.append(name.ljust(26) + "".join(f"{mean:7.0f}" for mean in means))
+    return "\n".join(lines)
 
 
 def claims(table: dict[str, Any]) -> list[Claim]:
+    """What the paper says, held against the numbers."""
     masses = list(table["masses"])
     curve = {name: np.array([iqm(s) for s in scores(table, name).T]) for name in POLICIES}
     found = []
