@@ -104,6 +104,12 @@ def test_check_says_what_held(capsys):
         ("run hopper-mass epopt --method.steps 1.5", "steps must be a whole number"),
         ("run hopper-mass epopt --method.learner 3", "learner holds fields of its own"),
         ("run hopper-mass epopt --method.epsilon", "--method.epsilon needs a value"),
+        ("run hopper-mass epopt --method.epsilon 2", "epsilon must be between 0 and 1, got 2"),
+        ("run hopper-mass epopt --method.epsilon nan", "epsilon must be a number, got 'nan'"),
+        ("run hopper-mass epopt --method.steps -5", "steps must be at least 1, got -5"),
+        ("run hopper-mass json:dumps", "json:dumps is not a method"),
+        ("run hopper-mass finetune:carry=../x", "it has no '/'"),
+        ("run :x scratch", "is not module:attribute"),
         ("compare hopper-mass epopt:epsilom=1", "did you mean 'epsilon'?"),
         ("run hopper-mass scratch:learner.minibatchs=3", "did you mean 'minibatch'?"),
         ("evaluate nowhere hopper", "nowhere is not a knowledge folder"),
@@ -129,7 +135,8 @@ def test_each_mistake_has_one_line_and_status_2(command, says, capsys, tmp_path,
         ("rum hopper-mass scratch", "unknown command 'rum': did you mean 'run'?"),
         ("run hopper-mass", "the following arguments are required: METHOD"),
         ("run hopper-mass scratch --sead 1", "unrecognized arguments: --sead 1"),
-        ("run hopper-mass scratch --seed -1", "must be a whole number ≥ 0, got -1"),
+        ("run hopper-mass scratch --seed -1", "must be a whole number ≥ 0 and below 2³¹, got -1"),
+        ("run hopper-mass scratch --seed x", "must be a whole number"),
         ("compare hopper-mass --seeds 0", "must be a whole number ≥ 1, got 0"),
     ],
 )
@@ -146,6 +153,11 @@ def test_an_output_folder_that_cannot_be_written(problem, capsys):
     assert "cannot write taken" in capsys.readouterr().err
 
 
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -154,10 +166,12 @@ def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
         deadline = time.monotonic() + 90
         while not list(Path("runs").glob("*/*/*/log.jsonl")) and time.monotonic() < deadline:
             time.sleep(0.2)
+        found = subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True)
+        workers = list(map(int, found.split()))
+        assert workers
+        assert all(alive(pid) for pid in workers)
         process.send_signal(with_signal)
         assert process.wait(30) == 130
         assert "what was finished is kept" in process.stderr.read()
     time.sleep(0.5)
-    here = str(Path("runs").resolve())
-    left = subprocess.run(["pgrep", "-f", f"headstart.grid.*{here}"], capture_output=True)
-    assert left.stdout == b""
+    assert not any(alive(pid) for pid in workers)

@@ -1,9 +1,24 @@
+import contextlib
+import json
+import tomllib
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart import Access, Domain, HeadstartError, Normal, TransferProblem, Uniform, problems
+from headstart import (
+    Access,
+    Choice,
+    Domain,
+    HeadstartError,
+    Normal,
+    TransferProblem,
+    Uniform,
+    problems,
+)
 from headstart.problem import from_table, read
+from headstart.run import make_job
 
 TOML = """
 description = "heavier"
@@ -77,14 +92,39 @@ def test_a_domain_at_its_mean_is_one_mdp():
     assert domain.varied == ("torso_mass",)
     assert domain.at_mean() == Domain("hopper", torso_mass=6.0, gravity=5.0)
     assert domain.at_mean().varied == ()
+    assert Domain("hopper", action_delay=Choice((0, 1, 5))).at_mean() == Domain(
+        "hopper", action_delay=1.0
+    )
 
 
-@given(text=st.text(max_size=200))
-def test_any_text_is_a_problem_or_an_error_never_a_crash(tmp_path_factory, text):
-    path = tmp_path_factory.mktemp("any") / "any.toml"
-    path.write_text(text)
-    with pytest.raises(HeadstartError):
-        read(path)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+PLACES = [
+    ("name",), ("description",), ("episodes",), ("source",), ("source", "environment"),
+    ("source", "torso_mass"), ("target",), ("target", "gravity"), ("access",), ("access", "shots"),
+    ("access", "steps"), ("access", "rewards"), ("sweep",), ("sweep", "torso_mass"), ("methods",),
+    ("methods", "epopt"), ("methods", "epopt", "steps"), ("other",), ("source", "self"),
+]  # fmt: skip
+
+
+@given(place=st.sampled_from(PLACES), value=values)
+@settings(max_examples=400, deadline=None)
+def test_any_value_in_any_place_is_a_problem_or_an_error_never_a_crash(place, value):
+    table = tomllib.loads(TOML)
+    inner = table
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with contextlib.suppress(HeadstartError):
+        stated = from_table(table)
+        make_job(stated, "epopt", 0, Path("nowhere"))
+        assert from_table(json.loads(json.dumps(stated.as_table()))) == stated
 
 
 def test_access_refuses_what_is_not_a_count():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import worlds
 from headstart import HeadstartError, journal, knowledge
 from headstart.knowledge import Knowledge
 from headstart.run import Job, locked, make_job, prepare, run
@@ -155,13 +156,16 @@ def test_a_full_disk_keeps_what_was_finished(tmp_path, monkeypatch):
     assert run(job).shots[0].episodes == 0
 
 
-def test_a_broken_environment_stops_the_run_and_can_be_resumed(tmp_path):
+def test_a_broken_environment_stops_the_run_and_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(worlds.Broken, "step", worlds.Broken.step)  # so that it is put back
     problem = replace(PROBLEM, source=replace_environment(PROBLEM.source, "worlds:Broken"))
     job = make_job(problem, "domain-randomization", 0, tmp_path)
     prepare(job, resume=False)
     with pytest.raises(HeadstartError, match="reward that is not finite"):
         run(job)
     assert prepare(job, resume=True) is False
+    worlds.Broken.step = worlds.Track.step  # mended
+    assert run(job).source["steps"] >= 256
 
 
 def replace_environment(domain, name):

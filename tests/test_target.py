@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headstart import Domain
-from headstart.errors import AllowanceSpent
+from headstart.errors import AllowanceSpent, SimulationError
 from headstart.target import Meter, Source, Target
 
 TRACK = Domain("worlds:Track")
@@ -20,11 +20,11 @@ def test_nothing_is_counted_when_a_limit_would_be_passed():
     meter.charge(steps=2)
 
 
-def test_episodes_are_charged_at_their_first_step_and_before_it():
+def test_episodes_are_charged_when_asked_for_or_at_their_first_step():
     target = Target(TRACK, Meter(episode_limit=2))
     batch = target.start(2, seed=0)
     batch.reset()
-    assert target.meter.episodes == 0
+    assert target.meter.episodes == 2
     for _ in range(10):
         batch.step(np.zeros((2, 1)))
     assert (target.meter.episodes, target.meter.steps, target.episodes_left) == (2, 20, 0)
@@ -36,12 +36,29 @@ def test_episodes_are_charged_at_their_first_step_and_before_it():
 def test_zero_allowance_is_zero_steps():
     target = Target(TRACK, Meter(0, 0, 0))
     batch = target.start(1, seed=0)
-    batch.reset()
     with pytest.raises(AllowanceSpent):
-        batch.step(np.zeros((1, 1)))
+        batch.reset()
+    with pytest.raises(SimulationError, match="must be reset"):
+        batch.step(np.zeros((1, 1)), np.arange(1))
     with pytest.raises(AllowanceSpent):
         target.observations(1, seed=0)
     assert target.meter.counts() == {"observations": 0, "steps": 0, "episodes": 0}
+
+
+def test_an_episode_cannot_be_prolonged_or_had_twice():
+    target = Target(TRACK, Meter(episode_limit=2))
+    batch = target.start(1, seed=0)
+    batch.reset()
+    for _ in range(10):
+        batch.step(np.zeros((1, 1)), np.arange(1))
+    with pytest.raises(SimulationError, match="must be reset"):
+        batch.step(np.zeros((1, 1)), np.arange(1))
+    with pytest.raises(AllowanceSpent, match="cannot be put back"):
+        batch.restore(batch.state())
+    with pytest.raises(ValueError, match="given back"):
+        target.meter.charge(observations=-1)
+    assert target.observations(0, seed=0).shape == (0, 2)
+    assert not hasattr(target, "domain")
 
 
 def test_hidden_rewards_are_nan():

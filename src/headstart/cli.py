@@ -107,8 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers are stopped on the way out
     try:
         fields = _method_fields(arguments)
-        if arguments[:1] == ["run"] and len(arguments) > 2 and {"-h", "--help"} & set(arguments):
-            _print_fields(arguments[2])
+        if arguments[:1] == ["run"] and {"-h", "--help"} & set(arguments):
+            for label in [word for word in arguments[1:] if not word.startswith("-")][1:2]:
+                _print_fields(label)
         options = parser().parse_args(arguments)
         if fields and options.command != "run":
             raise HeadstartError("--method.FIELD belongs to `headstart run`")
@@ -281,17 +282,15 @@ def _first_line(path: str) -> str:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 0, got {text}")
-    return value
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 0 and below 2³¹, got {text}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, got {text}")
-    return value
+    return int(text)
 
 
 if __name__ == "__main__":

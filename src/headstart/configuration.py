@@ -3,6 +3,7 @@
 import ast
 import inspect
 import itertools
+import math
 import textwrap
 import types
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
         inner = table
         for name in path:
             inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise HeadstartError(f"{flag} and {name} are both set: {name} holds {flag}")
         inner[last] = value
     return table
 
@@ -86,6 +89,17 @@ def _meanings(cls: type) -> dict[str, str]:
     }
 
 
+def require(config: Any, low: float, high: float, *names: str) -> None:
+    """Raises:
+    HeadstartError: one of the fields lies outside [low, high].
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value <= high:
+            bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise HeadstartError(f"{name} must be {bound}, got {value:g}")
+
+
 def _fitted(value: Any, hint: Any, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -109,7 +123,7 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
             return str(value).lower() == "true"
         if hint is int and not isinstance(value, bool) and int(float(text)) == float(text):
             return int(float(text))
-        if hint is float and not isinstance(value, bool):
+        if hint is float and not isinstance(value, bool) and math.isfinite(float(text)):
             return float(text)
         if hint is str and isinstance(value, str):
             return value

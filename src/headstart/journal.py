@@ -1,6 +1,7 @@
 """The record of one run: its log, its progress, and the checkpoint that it resumes from."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Journal:
     """Whether checkpoints are kept; a phase that is repeated from its start needs none."""
     phase: str = "pretrain"
     """What training in the source is called in the log."""
+    meters: Mapping[str, Any] = field(default_factory=dict)
+    """What has been taken so far, by handle; saved and restored with every checkpoint."""
     _saved: float = field(default_factory=time.monotonic)
     _began: float = field(default_factory=time.monotonic)
     _found: dict[str, np.ndarray] | None = None
@@ -59,9 +62,15 @@ class Journal:
         if self.folder is None:
             return
         log = self.folder / "log.jsonl"
-        size = np.array(log.stat().st_size if log.exists() else 0)
+        size = np.array(0)
+        if log.exists():
+            with log.open("ab") as file:
+                os.fsync(file.fileno())  # before the checkpoint that counts on it
+                size = np.array(file.tell())
         (self.folder / "checkpoint").mkdir(exist_ok=True)
         own = {"log_size": size, "seconds": np.array(self.seconds)}
+        for name, meter in self.meters.items():
+            own |= {f"meter/{name}/{k}": np.array(count) for k, count in meter.counts().items()}
         data = {n: np.array(a, order="C") for n, a in {**arrays, **own}.items()}
         write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
         self._saved = time.monotonic()
@@ -82,6 +91,9 @@ class Journal:
             self._found = load(checkpoint.read_bytes())
             self._began = time.monotonic() - float(self._found.pop("seconds"))
             size = int(self._found.pop("log_size"))
+            for name, meter in self.meters.items():
+                for count in meter.counts():
+                    setattr(meter, count, int(self._found.pop(f"meter/{name}/{count}")))
         if log.exists():
             with log.open("r+b") as file:
                 file.truncate(size)

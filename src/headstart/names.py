@@ -16,11 +16,15 @@ def attribute(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise HeadstartError(f"{path!r} is not module:attribute, as in my_module:thing")
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise HeadstartError(f"{path}: there is no module {error.name!r} here") from None
+    except (ImportError, SyntaxError) as error:
+        raise HeadstartError(f"{path}: {module} cannot be imported: {error}") from error
     if not hasattr(found, name):
         raise unknown(f"attribute of {module}", name, [n for n in vars(found) if n[0] != "_"])
     return getattr(found, name)

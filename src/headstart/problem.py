@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import distributions
-from headstart.distributions import Distribution, Fixed, Product
+from headstart.distributions import Choice, Distribution, Fixed, Product
 from headstart.errors import HeadstartError, unknown
 
 
@@ -25,7 +25,7 @@ class Domain:
     environment: str
     parameters: Mapping[str, Distribution]
 
-    def __init__(self, environment: str, **parameters: object):
+    def __init__(self, environment: str, /, **parameters: object):
         object.__setattr__(self, "environment", environment)
         parsed = {name: distributions.parse(value) for name, value in parameters.items()}
         object.__setattr__(self, "parameters", parsed)
@@ -48,9 +48,10 @@ class Domain:
         return Domain(self.environment, **{**self.parameters, **parameters})
 
     def at_mean(self) -> "Domain":
-        """The single MDP in the middle: every distribution replaced by its mean."""
-        means = {name: marginal.mean for name, marginal in self.parameters.items()}
-        return Domain(self.environment, **means)
+        """The single MDP in the middle: every distribution replaced by its mean, or by the one of
+        its values that is nearest to it."""
+        middles = {name: _middle(marginal) for name, marginal in self.parameters.items()}
+        return Domain(self.environment, **middles)
 
     def as_table(self) -> dict[str, Any]:
         """Plain types, as in a problem's TOML file and in `config.json`."""
@@ -84,8 +85,8 @@ class Access:
                 )
         if not isinstance(self.rewards, bool):
             raise HeadstartError(f"access.rewards must be true or false, got {self.rewards!r}")
-        rising = all(a < b for a, b in zip(self.shots, self.shots[1:], strict=False))
-        if not self.shots or not all(map(_is_count, self.shots)) or not rising:
+        counts = bool(self.shots) and all(map(_is_count, self.shots))
+        if not counts or list(self.shots) != sorted(set(self.shots)):
             raise HeadstartError(
                 f"access.shots must be whole numbers ≥ 0 in rising order, got {list(self.shots)}"
             )
@@ -110,6 +111,12 @@ class TransferProblem:
     description: str = ""
 
     def __post_init__(self):
+        for name in ("name", "description"):
+            if not isinstance(getattr(self, name), str):
+                raise HeadstartError(f"{name} must be a text, got {getattr(self, name)!r}")
+        for name, table in self.methods.items():
+            if not isinstance(table, Mapping):
+                raise HeadstartError(f"methods.{name} must be a table of fields, got {table!r}")
         if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith("."):
             raise HeadstartError(
                 f"a problem's name must be made of letters, digits, - and _, got {self.name!r}"
@@ -124,8 +131,8 @@ class TransferProblem:
         for name, values in self.sweep.items():
             if not isinstance(values, list | tuple) or not values:
                 raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")
-            for value in values:
-                distributions.parse(value)
+            if not all(isinstance(distributions.parse(value), Fixed) for value in values):
+                raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")
         object.__setattr__(self, "sweep", {k: tuple(map(float, v)) for k, v in self.sweep.items()})
 
     def as_table(self) -> dict[str, Any]:
@@ -215,6 +222,13 @@ def _check_keys(kind: str, table: Mapping[str, Any], known: set[str]) -> None:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _middle(distribution: Distribution) -> float:
+    mean = distribution.mean
+    if isinstance(distribution, Choice):
+        return min(distribution.values, key=lambda value: abs(value - mean))
+    return mean
 
 
 def _show(distribution: Distribution) -> str:

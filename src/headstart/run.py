@@ -53,17 +53,17 @@ class Job:
     @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
-        table = self.problem.as_table()
-        shared = {
+        table, shared = self.problem.as_table(), self.method.pretraining
+        identity = {
             "source": table["source"],
             "target": table["target"],
             "access": {k: v for k, v in table["access"].items() if k != "shots"},
-            "method": type(self.method.pretraining).__name__,
-            "fields": configuration.as_table(self.method.pretraining),
+            "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
+            "fields": configuration.as_table(shared),
             "seed": self.seed,
             "versions": versions(),
         }
-        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
         """All that was resolved, as in `config.json`."""
@@ -107,7 +107,8 @@ def make_job(
     Raises:
         HeadstartError: the method, a field or a value does not exist or does not fit.
     """
-    name, _, settings = label.rpartition(":") if "=" in label else (label, "", "")
+    name = method_name(label)
+    settings = label.removeprefix(name).removeprefix(":")
     for named in (name, *stated.methods):
         methods.find(named)
     method = methods.find(name)()
@@ -115,6 +116,8 @@ def make_job(
     method = configuration.updated(method, stated.methods.get(name, {}))
     method = configuration.updated(method, configuration.nested({k: v for k, _, v in parts}))
     method = configuration.updated(method, configuration.nested(flags or {}))
+    if "/" in label:
+        raise HeadstartError(f"a method's label becomes a folder, so it has no '/': {label!r}")
     check_domain(envs.find(stated.source.environment), stated.source)
     check_domain(envs.find(stated.target.environment), stated.target)
     for parameter, values in stated.sweep.items():
@@ -159,7 +162,7 @@ def prepare(job: Job, resume: bool) -> bool:
             write_atomically(config, json.dumps(wanted, indent=1).encode())
     except OSError as error:
         raise HeadstartError(f"cannot write {job.folder}: {error.strerror}") from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
     return False
 
@@ -262,15 +265,18 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         if job.pretraining_key.encode() in manifest.read_bytes():
             shared = Knowledge.load(manifest.parent)
             log = manifest.parents[1] / "log.jsonl"
-            write_atomically(job.folder / "log.jsonl", log.read_bytes())
+            write_atomically(job.folder / "log.jsonl", log.read_bytes() if log.exists() else b"")
             shared.save(folder)
             return shared
     access = job.problem.access
-    limits = (None, None) if job.method.unlimited else (access.observations, access.steps)
-    journal = Journal(job.folder, progress)
-    source = Source(job.problem.source, journal)
+    # Every episode shows an observation before its first step, so steps limit episodes too.
+    limits = (access.observations, access.steps, access.steps)
+    limits = (None, None, None) if job.method.unlimited else limits
+    taken = {"source": Meter(), "target": Meter(*limits)}
+    journal = Journal(job.folder, progress, meters=taken)
+    source = Source(job.problem.source, journal, taken["source"])
     rewards = access.rewards or job.method.unlimited
-    target = Target(job.problem.target, Meter(*limits), journal, rewards)
+    target = Target(job.problem.target, taken["target"], journal, rewards)
     made = job.method.pretrain(source, target, key)
     spent = {
         "source": source.meter.counts(),
@@ -278,7 +284,8 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         "seconds": round(journal.seconds, 3),
     }
     facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
-    facts["source"], facts["target"] = (d.as_table() for d in (source.domain, target.domain))
+    domains = job.problem.source, job.problem.target
+    facts["source"], facts["target"] = (domain.as_table() for domain in domains)
     knowledge = replace(made, facts=facts)
     knowledge.save(folder)
     return knowledge

@@ -30,22 +30,17 @@ class Meter:
 
         Raises:
             AllowanceSpent: a limit would be passed; nothing is counted then.
+            ValueError: a number is negative.
         """
-        self._check("observations", observations, self.observations, self.observation_limit)
-        self._check("steps", steps, self.steps, self.step_limit)
-        self._check("episodes", episodes, self.episodes, self.episode_limit)
+        if min(observations, steps, episodes) < 0:
+            raise ValueError("what is taken cannot be given back")
+        mend = "access.steps" if self.step_limit is not None else "the last of access.shots"
+        _check("observations", observations, self.observations, self.observation_limit)
+        _check("steps", steps, self.steps, self.step_limit)
+        _check("episodes", episodes, self.episodes, self.episode_limit, mend)
         self.observations += observations
         self.steps += steps
         self.episodes += episodes
-
-    @staticmethod
-    def _check(what: str, asked: int, used: int, limit: int | None) -> None:
-        if limit is not None and used + asked > limit:
-            key = "the last of access.shots" if what == "episodes" else f"access.{what}"
-            raise AllowanceSpent(
-                f"asked for {asked} target {what}, {max(limit - used, 0)} of {limit} are left: "
-                f"raise {key} or collect fewer"
-            )
 
     def counts(self) -> dict[str, int]:
         return {
@@ -55,24 +50,41 @@ class Meter:
         }
 
 
+def _check(what: str, asked: int, used: int, limit: int | None, mend: str = "") -> None:
+    if limit is not None and used + asked > limit:
+        raise AllowanceSpent(
+            f"asked for {asked} target {what}, {max(limit - used, 0)} of {limit} are left: "
+            f"raise {mend or f'access.{what}'} or collect fewer"
+        )
+
+
 class Counted:
-    """A `Batch` that charges a meter before every step; an episode when its first step is taken."""
+    """A `Batch` that charges a meter before every step and every episode.
+
+    An episode is charged when it is asked for by `reset`; one that follows another by itself, when
+    its first step is taken.
+    """
 
     def __init__(self, batch: Batch, meter: Meter, rewards: bool = True):
         self._batch, self._meter, self._rewards = batch, meter, rewards
         self.num = batch.num
         self.environment: Environment = batch.environment
         self._running = np.zeros(batch.num)
+        self._paid = np.zeros(batch.num, bool)
         self._finished: list[float] = []
 
     def reset(self, rows: np.ndarray | None = None) -> np.ndarray:
-        self._running[slice(None) if rows is None else rows] = 0.0
+        pick = np.arange(self.num) if rows is None else rows
+        self._meter.charge(episodes=len(pick))
+        self._paid[pick], self._running[pick] = True, 0.0
         return self._batch.reset(rows)
 
     def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step:
         pick = slice(None) if rows is None else rows
         age = self._batch.age[pick]
-        self._meter.charge(steps=len(age), episodes=int((age == 0).sum()))
+        unpaid = (age == 0) & ~self._paid[pick]
+        self._meter.charge(steps=len(age), episodes=int(unpaid.sum()))
+        self._paid[pick] = False
         step = self._batch.step(action, rows)
         if not self._rewards:
             return step._replace(reward=np.full(len(age), np.nan))
@@ -87,17 +99,18 @@ class Counted:
         returns, self._finished = self._finished, []
         return returns
 
-    @property
-    def values(self) -> np.ndarray:
-        """The parameters that each copy runs with, `[copies, parameters]`."""
-        return self._batch.values
-
     def state(self) -> dict[str, np.ndarray]:
-        return self._batch.state() | {"running": self._running.copy()}
+        own = {"running": self._running.copy(), "paid": self._paid.copy()}
+        return self._batch.state() | own
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Raises:
+        AllowanceSpent: episodes are limited; to play one again would be to have it twice.
+        """
+        if self._meter.episode_limit is not None:
+            raise AllowanceSpent("a target whose episodes are limited cannot be put back")
         self._batch.restore(state)
-        self._running[:] = state["running"]
+        self._running[:], self._paid[:] = state["running"], state["paid"]
 
 
 @dataclass
@@ -125,14 +138,14 @@ class Source:
 class Target:
     """The domain that counts, as far as its meter allows."""
 
-    domain: Domain
+    _domain: Domain
     meter: Meter
     journal: Journal = field(default_factory=Journal)
     rewards: bool = True
 
     @property
     def environment(self) -> Environment:
-        return envs.find(self.domain.environment)
+        return envs.find(self._domain.environment)
 
     @property
     def episodes_left(self) -> int | None:
@@ -142,7 +155,7 @@ class Target:
 
     def start(self, num: int, seed: int) -> Counted:
         """`num` running copies, metered. Without `access.rewards` their rewards are NaN."""
-        return Counted(envs.start(self.domain, num, seed), self.meter, self.rewards)
+        return Counted(envs.start(self._domain, num, seed), self.meter, self.rewards)
 
     def observations(self, n: int, seed: int) -> np.ndarray:
         """`n` observations `[n, obs]` of a policy that acts uniformly at random.
@@ -151,7 +164,7 @@ class Target:
             AllowanceSpent: fewer are left.
         """
         self.meter.charge(observations=n)
-        batch = envs.start(self.domain, 1, seed)
+        batch = envs.start(self._domain, 1, seed)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space
         seen = [batch.reset()[0]]
@@ -161,4 +174,4 @@ class Target:
                 rng.integers(space.n, size=1) if discrete else rng.uniform(-1, 1, (1, *space.shape))
             )
             seen.append(batch.step(action).obs[0])
-        return np.stack(seen)
+        return np.stack(seen)[:n]

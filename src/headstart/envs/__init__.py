@@ -1,6 +1,6 @@
 """Environments by name."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError, unknown
@@ -39,17 +39,20 @@ def find(name: str) -> "Environment":
         identifier = name.removeprefix("gym:")
         try:
             gymnasium.spec(identifier)
-        except gymnasium.error.Error as error:
+        except (gymnasium.error.Error, ImportError) as error:
             raise HeadstartError(f"Gymnasium has no {identifier!r}: {error}") from None
-        return GymnasiumEnvironment(name, lambda: gymnasium.make(identifier))
-    make = attribute(name)
+        make = partial(gymnasium.make, identifier)
+    else:
+        make = attribute(name)
     try:
         made = make()
     except Exception as error:
-        raise HeadstartError(f"{name}() raised {type(error).__name__}: {error}") from error
+        raise HeadstartError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     if isinstance(made, gymnasium.Env):
         made.close()
         return GymnasiumEnvironment(name, make)
+    if not all(hasattr(made, part) for part in ("engine", "parameters", "horizon")):
+        raise HeadstartError(f"{name} makes a {type(made).__name__}, not an environment")
     return made
 
 

@@ -96,6 +96,7 @@ class Batch:
         self.reseed(seed)
         self._engine = environment.engine(num)
         self._t = np.zeros(num, np.int64)
+        self._over = np.ones(num, bool)
         self._all = np.arange(num)
         self._pinned = False
         self.values = np.tile(self._nominal, (num, 1))
@@ -122,6 +123,7 @@ class Batch:
             drawn = self._distribution.sample(self._rng, len(rows))
             self.values[rows[:, None], self._columns] = drawn
         self._t[rows] = 0
+        self._over[rows] = False
         try:
             self._engine.set_parameters(rows, self.values[rows])
             return self._finite(rows, "observation", self._engine.reset(rows, self._rng))
@@ -139,6 +141,8 @@ class Batch:
             SimulationError: the environment raised, or returned a number that is not finite.
         """
         stepped = self._all if rows is None else rows
+        if self._over[stepped].any():
+            raise SimulationError("an episode that has ended must be reset before its next step")
         if not np.isfinite(action).all():
             raise SimulationError(
                 "the policy chose an action that is not finite: learning has diverged; lower the "
@@ -157,6 +161,7 @@ class Batch:
         self._t[stepped] += 1
         truncated = (truncated | (self._t[stepped] >= self.environment.horizon)) & ~terminated
         obs = next_obs
+        self._over[stepped] = terminated | truncated
         if rows is None:
             ended = np.flatnonzero(terminated | truncated)
             if len(ended):
@@ -166,13 +171,14 @@ class Batch:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays; see `restore`."""
-        own = {"values": self.values, "t": self._t, "rng": _words(self._rng)}
+        own = {"values": self.values, "t": self._t, "over": self._over, "rng": _words(self._rng)}
         return own | {f"engine.{k}": v for k, v in self._engine.state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from `state` with the same bits."""
         self.values[:] = state["values"]
         self._t[:] = state["t"]
+        self._over[:] = state["over"]
         self._rng = _generator(state["rng"])
         self._engine.set_parameters(self._all, self.values)
         prefix = "engine."
@@ -195,6 +201,7 @@ class Batch:
                 "posterior over its parameters needs: give its engine a start_from method"
             )
         self._t[:] = 0
+        self._over[:] = False
         self._engine.set_parameters(self._all, self.values)
         return start(observation)
 

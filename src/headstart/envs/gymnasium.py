@@ -98,8 +98,8 @@ class GymnasiumEngine:
     def _act(self, row: int, action: np.ndarray) -> Any:
         env = self._envs[row]
         self._actions[row].append(np.array(action))
-        taken = int(action) if self._discrete else action.astype(env.action_space.dtype)
-        return env.step(taken)
+        space: Any = env.action_space
+        return env.step(space.start + int(action) if self._discrete else action.astype(space.dtype))
 
     def picture(self) -> np.ndarray | None:
         """The first copy as it draws itself, if it was made with `render_mode="rgb_array"`."""

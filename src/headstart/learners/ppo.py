@@ -7,6 +7,7 @@ truncated episode ended in. Observations and values are normalised by statistics
 agent's state, so that they are saved, resumed and carried over with it.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import optax
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
+from headstart.configuration import require
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, leaves
 from headstart.learners.networks import MLP, Statistics
@@ -76,6 +78,13 @@ class PPO:
     """Weight of the entropy bonus."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "environments", "steps", "epochs", "minibatch")
+        require(self, 0, 1, "discount", "trace")
+        require(self, 0, math.inf, "learning_rate", "clip", "max_kl", "entropy", "max_grad_norm")
+        if not self.hidden or min(self.hidden) < 1:
+            raise HeadstartError(f"hidden must be widths of at least 1, got {self.hidden}")
 
     def init(
         self,

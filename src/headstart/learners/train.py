@@ -47,13 +47,15 @@ def train(
     environment = source.environment
     if state is None:
         state = ppo.init(environment.observation_space, environment.action_space, start_key)
-    journal, meter, loop = source.journal, source.meter, Loop(0, source.meter.steps)
-    obs = batch.reset()
+    journal, meter = source.journal, source.meter
     saved = journal.load()
+    loop = Loop(0, meter.steps)
     if saved is not None and saved["loop/stage"] > stage:
         return state
     if saved is not None and saved["loop/stage"] == stage:
-        state, obs, loop = _restored(saved, state, batch, source)
+        state, obs, loop = _restored(saved, state, batch)
+    else:
+        obs = batch.reset()
     iteration, first = loop
     done = meter.steps - first
     started, began_at = time.monotonic(), done
@@ -81,7 +83,7 @@ def train(
         )
         journal.progress(journal.phase, done, steps)
         if journal.due() and done < steps:
-            journal.save(_checkpoint(state, obs, Loop(iteration, first), stage, batch, source))
+            journal.save(_checkpoint(state, obs, Loop(iteration, first), stage, batch))
     return state
 
 
@@ -122,13 +124,11 @@ def _checkpoint(
     loop: Loop,
     stage: int,
     batch: Counted,
-    source: Source | Target,
 ) -> dict[str, np.ndarray]:
     groups = {
         "agent": leaves(state),
         "batch": batch.state(),
         "loop": {"obs": obs, "stage": np.array(stage), **loop._asdict()},
-        "meter": {name: np.array(count) for name, count in source.meter.counts().items()},
     }
     return {
         f"{group}/{n}": np.asarray(a) for group, arrays in groups.items() for n, a in arrays.items()
@@ -139,15 +139,12 @@ def _restored(
     saved: dict[str, np.ndarray],
     state: PPOState,
     batch: Counted,
-    source: Source | Target,
 ) -> tuple[PPOState, np.ndarray, Loop]:
     groups: dict[str, dict[str, np.ndarray]] = {}
     for name, array in saved.items():
         group, _, rest = name.partition("/")
         groups.setdefault(group, {})[rest] = array
     batch.restore(groups["batch"])
-    for name, count in groups["meter"].items():
-        setattr(source.meter, name, int(count))
     state = filled(state, groups["agent"], "the checkpoint")
     loop = groups["loop"]
     return state, loop["obs"], Loop(int(loop["iteration"]), int(loop["first"]))

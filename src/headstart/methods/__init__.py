@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from headstart.errors import unknown
+from headstart.errors import HeadstartError, unknown
 from headstart.names import attribute
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ def find(name: str) -> "type[Method]":
         HeadstartError: there is none.
     """
     if ":" in name:
-        return attribute(name)
+        found = attribute(name)
+        if not all(hasattr(found, part) for part in ("pretrain", "adapt", "__dataclass_fields__")):
+            raise HeadstartError(f"{name} is not a method: a dataclass with pretrain and adapt")
+        return found
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return attribute(METHODS[name])

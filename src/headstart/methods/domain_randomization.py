@@ -6,12 +6,14 @@ Peng et al., 2018; the ensemble, ε = 1, of EPOpt, arXiv 1610.01283).
 The policy does not see p, so it must do well on all of them with one behaviour.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
@@ -30,6 +32,9 @@ class DomainRandomization:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "steps")
 
     @property
     def pretraining(self) -> "DomainRandomization":

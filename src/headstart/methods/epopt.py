@@ -10,6 +10,7 @@ a linear baseline; advantages normalised over the worst trajectories together an
 the schedule counted in steps, and chunks in place of whole trajectories while ε = 1.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -18,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO, PPOState
@@ -43,6 +45,10 @@ class EPOpt:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "steps", "trajectories", "minibatch")
+        require(self, 0, 1, "epsilon", "ensemble")
 
     @property
     def pretraining(self) -> "EPOpt":

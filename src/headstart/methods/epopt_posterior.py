@@ -2,6 +2,7 @@
 rule for the simulator's parameters (`posterior.py`), and training again under the posterior.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import jax
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy
@@ -33,6 +35,9 @@ class EPOptPosterior:
     epopt: EPOpt = field(default_factory=EPOpt)
     """How the policy is trained."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "episodes_per_round", "rounds", "retrain")
 
     @property
     def pretraining(self) -> EPOpt:

@@ -4,6 +4,7 @@ The policy that comes from the source has often become almost deterministic, and
 the target is exploration: `log_std` raises its standard deviation again before it starts.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.networks import LOG_STD_RATE, GaussianActor
 from headstart.learners.policy import Policy
@@ -39,6 +41,10 @@ class Finetune:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "steps", "episodes_per_update")
+        require(self, 0, math.inf, "learning_rate")
 
     @property
     def pretraining(self) -> SourceOnly:

@@ -1,11 +1,13 @@
 """As many steps on the target itself as other methods take in the source: what could be had."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
@@ -22,6 +24,9 @@ class Oracle:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = True
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "steps")
 
     @property
     def pretraining(self) -> "Oracle":

@@ -4,7 +4,7 @@
 
 f_p is one step of the source's own simulator with parameters p, started in s_t. The posterior is
 approximated by importance-weighted particles. Its likelihood is far narrower than the prior, so
-the particles are led there by a ladder of tempered posteriors P(p) L(p)^β, β rising to 1: at each
+the particles are led there by a ladder of tempered posteriors P(p) L(p)^β, up to β = 1: at each
 rung β is the largest that keeps a share of the particles effective, the weighted particles are
 refitted, and the next rung draws from the fit, whose density the weights divide by.
 
@@ -12,6 +12,7 @@ The result is a domain again, so that training goes on under it: one truncated n
 parameter. Differs from the paper in: the tempering; no correlation between parameters is kept.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart import envs
+from headstart.configuration import require
 from headstart.distributions import Choice, Distribution, Fixed, Normal, Product
 from headstart.errors import HeadstartError
 from headstart.learners.rollout import Episodes
@@ -50,6 +52,12 @@ class Posterior:
     """Rungs of the ladder, at most."""
     effective: float = 0.3
     """Share of the particles that must stay effective on each rung."""
+
+    def __post_init__(self):
+        require(self, 2, math.inf, "particles")
+        require(self, 1, math.inf, "transitions", "rungs")
+        require(self, 0, 1, "effective")
+        require(self, 0, math.inf, "noise")
 
     def update(self, prior: Domain, tried: Episodes, meter: Meter, seed: int) -> Fit:
         """The posterior after `tried`, which must come from the target; `meter` counts the steps
@@ -109,7 +117,7 @@ class Posterior:
             values = proposal.sample(rng, self.particles)
             likelihood = log_likelihood(values)
             ratio = prior.distribution.log_prob(values) - proposal.log_prob(values)
-            beta = self._highest(beta, ratio, likelihood)
+            beta = self._highest(ratio, likelihood)
             weights = _normalised(ratio + beta * likelihood)
             fit = _refit(prior, values, weights)
             if beta == 1.0:
@@ -120,7 +128,7 @@ class Posterior:
             "rungs, particles or noise"
         )
 
-    def _highest(self, least: float, ratio: np.ndarray, likelihood: np.ndarray) -> float:
+    def _highest(self, ratio: np.ndarray, likelihood: np.ndarray) -> float:
         """The largest β ≤ 1 that leaves enough particles effective."""
 
         def enough(beta: float) -> bool:

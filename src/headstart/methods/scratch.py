@@ -1,5 +1,6 @@
 """No source at all: learn on the target from nothing. What transfer saves is measured from here."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import jax
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy
 from headstart.learners.ppo import PPO
@@ -23,6 +25,9 @@ class Scratch:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "episodes_per_update")
 
     @property
     def pretraining(self) -> "Scratch":

@@ -3,12 +3,14 @@
 A source that is a distribution is trained in at its mean: one MDP.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
+from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
@@ -25,6 +27,9 @@ class SourceOnly:
     learner: PPO = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
+
+    def __post_init__(self):
+        require(self, 1, math.inf, "steps")
 
     @property
     def pretraining(self) -> "SourceOnly":

@@ -49,6 +49,7 @@ def write(folder: Path) -> Path:
         learning_figure=svg(_learning_figure(folder, results), "learning"),
         movies=_movies(folder, results, problem),
         seeds={label: [r.seed for r in runs] for label, runs in results.items()},
+        fewest=min(len(runs) for runs in results.values()),
         unfinished=unfinished,
         versions=first.versions,
     )
@@ -86,9 +87,22 @@ def read(folder: Path) -> tuple[dict[str, list[Result]], list[str]]:
 
 
 def _problem(folder: Path, results: Results) -> TransferProblem:
-    label, runs = next(iter(results.items()))
-    config = json.loads((folder / label / str(runs[0].seed) / "config.json").read_bytes())
-    return from_table(config["problem"])
+    stated: Any = None
+    for label, runs in results.items():
+        for result in runs:
+            path = folder / label / str(result.seed) / "config.json"
+            try:
+                config = json.loads(path.read_bytes())
+                found = config["problem"], config["versions"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise HeadstartError(f"{path} is damaged: {error!r}") from None
+            stated = found if stated is None else stated
+            if found != stated:
+                raise HeadstartError(
+                    f"{path.parent} is a run on another version of the problem or of Headstart: "
+                    "give each its own --out"
+                )
+    return from_table(stated[0])
 
 
 def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
