@@ -106,7 +106,7 @@ class Greedy:
         ("pretrain", "asked for 1 target episodes, 0 of 0 are left: raise access.steps"),
         (
             "adapt",
-            "asked for 11 target episodes, 10 of 10 are left: raise the last of access.shots",
+            "asked for 11 target episodes, 10 of 10 are left: raise the last of",
         ),
     ],
 )
