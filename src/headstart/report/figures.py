@@ -54,7 +54,7 @@ def band(
     low = [estimate.low for estimate in estimates if estimate.low is not None]
     high = [estimate.high for estimate in estimates if estimate.high is not None]
     if len(low) == len(values):
-        axis.fill_between(x, low, high, color=colour(index), alpha=0.15, linewidth=0)
+        axis.fill_between(x, low, high, color=colour(index), alpha=0.1, linewidth=0)
 
 
 def legend(fig: Figure, axis: Axes) -> None:

@@ -229,7 +229,8 @@ def draw(table: dict[str, Any], path: Path) -> None:
             estimates = [estimate([column]) for column in scores(table, name).T]
             band(axis, table["masses"], estimates, name, names.index(name))
         axis.set_xlabel("torso mass of the test hopper (kg)")
-        axis.legend(frameon=False, fontsize=8)
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
+        axis.legend(frameon=False, fontsize=8, **below)
     axes[0].set_ylabel("return")
     axes[0].set_title("one mass, or many")
     axes[1].set_title("what was never varied, and the posterior")
