@@ -8,7 +8,7 @@ from headstart.errors import HeadstartError, unknown
 from headstart.names import attribute
 from headstart.problem import Access, Domain, TransferProblem
 
-SHORT = {"steps": 320_000}
+SHORT = {"steps": 280_000}
 SHORT_EPOPT = {**SHORT, "ensemble": 0.75, "trajectories": 32}
 """Pre-training that fits a comparison of all methods into minutes."""
 
