@@ -66,6 +66,7 @@ def test_agrees_with_gymnasium_for_200_steps(name, parameter):
     for t in range(200):
         if ended:
             theirs.reset(seed=t)
+            ours.reset()
             ours._engine.set_state(
                 rows, np.tile(theirs.data.qpos, (3, 1)), np.tile(theirs.data.qvel, (3, 1))
             )
