@@ -1,6 +1,8 @@
 """Small environments for tests: probes that isolate one thing, and broken ones."""
 
 import gymnasium
+import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
@@ -117,6 +119,49 @@ def asked():
 
 def asked_continuous():
     return Probe("asked", discrete=False)
+
+
+class Dot:
+    """In JAX: a bright dot on a strip of 24 × 24 pixels, to be pushed to the middle. Ten steps.
+
+    `tint` colours the background, `drift` moves the dot.
+    """
+
+    name = "worlds:Dot"
+    horizon = 10
+    parameters = {
+        "tint": Parameter(0.0, 0.0, 1.0, "1"),
+        "drift": Parameter(0.0, -0.2, 0.2, "1"),
+    }
+    observation_space = spaces.Box(0, 255, (24, 24, 3), np.uint8)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, p, key):
+        return jax.random.uniform(key, minval=-1.0, maxval=1.0)
+
+    def step(self, state, action, p, key):
+        state = jnp.clip(state + 0.3 * (action - 1) + p["drift"], -1.0, 1.0)
+        return state, -jnp.abs(state), jnp.bool_(False)
+
+    def observe(self, state, p, key):
+        place = jnp.linspace(-1, 1, 24)
+        dot = jnp.abs(place - state) < 0.15
+        rows = jnp.where(dot, 1.0, p["tint"] * 0.5)
+        image = (
+            jnp.broadcast_to(rows[None, :, None], (24, 24, 3))
+            * jnp.array([1.0, 0.7, 0.4])[None, None]
+        )
+        return (255 * image).astype(jnp.uint8)
+
+    @property
+    def demonstrators(self):
+        return {"centre": lambda s, p: jnp.where(s > 0.15, 0, jnp.where(s < -0.15, 2, 1))}
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __eq__(self, other):
+        return type(self) is type(other)
 
 
 class Endless(Track):

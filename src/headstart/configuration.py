@@ -16,12 +16,20 @@ from headstart.errors import HeadstartError, unknown
 def as_table(config: Any) -> Any:
     """Nested plain types; `updated(type(config)(), as_table(config)) == config`."""
     if is_dataclass(config):
-        return {f.name: as_table(getattr(config, f.name)) for f in fields(config)}
+        table = {f.name: as_table(getattr(config, f.name)) for f in fields(config)}
+        for name, hint in get_type_hints(type(config)).items():
+            if name in table and _choices(hint):
+                table[name] = {"algorithm": type(getattr(config, name)).__name__.lower()} | table[
+                    name
+                ]
+        return table
     return list(config) if isinstance(config, tuple) else config
 
 
 def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
     """`config` with the fields that `table` names replaced, nested tables field by field.
+
+    Where a field may be one of several dataclasses, `algorithm` in its table says which.
 
     Values may be of the field's type or its text, as from the command line (lists as a list of
     texts, or one text separated by commas).
@@ -41,6 +49,13 @@ def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
             if not isinstance(value, Mapping):
                 inner = ", ".join(f"{path}.{f.name}" for f in fields(current))  # pyright: ignore
                 raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
+            value = dict(value)
+            choices = _choices(hints[name])
+            if choices and "algorithm" in value:
+                word = str(value.pop("algorithm"))
+                if word not in choices:
+                    raise unknown(f"value of {path}.algorithm", word, choices)
+                current = current if isinstance(current, choices[word]) else choices[word]()
             changes[name] = updated(current, value, path)
         else:
             changes[name] = _fitted(value, hints[name], path)
@@ -68,6 +83,11 @@ def described(cls: type, prefix: str = "") -> list[tuple[str, str, Any]]:
     for f in fields(cls):
         default = f.default if f.default is not MISSING else f.default_factory()  # pyright: ignore
         if is_dataclass(default):
+            choices = _choices(get_type_hints(cls)[f.name])
+            if choices:
+                word = type(default).__name__.lower()
+                meaning = f"{', '.join(choices)}; the fields below are those of {word}."
+                rows.append((f"{prefix}{f.name}.algorithm", meaning, word))
             rows += described(type(default), f"{prefix}{f.name}.")
         else:
             rows.append((prefix + f.name, meanings.get(f.name, ""), default))
@@ -87,6 +107,13 @@ def _meanings(cls: type) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+
+
+def _choices(hint: Any) -> dict[str, type]:
+    """The dataclasses that a field may be one of, by name in small letters; none if only one."""
+    union = get_origin(hint) in (Union, types.UnionType)
+    found = [cls for cls in get_args(hint) if is_dataclass(cls)] if union else []
+    return {cls.__name__.lower(): cls for cls in found if isinstance(cls, type)}
 
 
 def require(config: Any, low: float, high: float, *names: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.errors import KnowledgeError, unknown
 
-FORMAT = 1
+FORMAT = 2
 Tree = TypeVar("Tree")
 
 
@@ -53,13 +53,15 @@ class Knowledge:
                 raise unknown("part of this knowledge", part, self.parts)
         return Knowledge({part: self.parts[part] for part in parts}, self.facts, self.simulator)
 
+    def with_part(self, part: str, tree: Any) -> "Knowledge":
+        """The same knowledge and one part more."""
+        return Knowledge({**self.parts, part: leaves(tree)}, self.facts, self.simulator)
+
     def save(self, folder: Path) -> None:
         """Write `folder` whole or not at all."""
         from safetensors.numpy import save
 
-        flat = {
-            f"{part}/{n}": np.asarray(a) for part, ls in self.parts.items() for n, a in ls.items()
-        }
+        flat = joined(self.parts)
         weights = save({name: np.array(array, order="C") for name, array in flat.items()})
         manifest = {
             "format": FORMAT,
@@ -152,6 +154,22 @@ def filled(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
             )
     order = [jnp.array(arrays[_path(p)]) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
     return jax.tree.unflatten(jax.tree.structure(tree), order)
+
+
+def joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """`{"a": {"b": x}}` as `{"a/b": x}`."""
+    return {
+        f"{group}/{n}": np.asarray(a) for group, arrays in groups.items() for n, a in arrays.items()
+    }
+
+
+def grouped(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The inverse of `joined`."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = array
+    return groups
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -69,6 +69,8 @@ class Access:
 
     observations: int = 0
     """Target observations given to pre-training, without actions or rewards."""
+    behaviour: str = "random"
+    """Who acted when they were recorded: `random`, or a demonstrator of the environment's."""
     steps: int = 0
     """Target steps that pre-training may take itself."""
     rewards: bool = False
@@ -83,6 +85,8 @@ class Access:
                 raise HeadstartError(
                     f"access.{name} must be a whole number ≥ 0, got {getattr(self, name)!r}"
                 )
+        if not isinstance(self.behaviour, str):
+            raise HeadstartError(f"access.behaviour must be a text, got {self.behaviour!r}")
         if not isinstance(self.rewards, bool):
             raise HeadstartError(f"access.rewards must be true or false, got {self.rewards!r}")
         counts = bool(self.shots) and all(map(_is_count, self.shots))

@@ -276,7 +276,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     journal = Journal(job.folder, progress, meters=taken)
     source = Source(job.problem.source, journal, taken["source"])
     rewards = access.rewards or job.method.unlimited
-    target = Target(job.problem.target, taken["target"], journal, rewards)
+    target = Target(
+        job.problem.target, taken["target"], journal, rewards, access.behaviour
+    )
     made = job.method.pretrain(source, target, key)
     spent = {
         "source": source.meter.counts(),
@@ -324,22 +326,21 @@ def check_policy_fits(facts: dict[str, Any], environment: Environment) -> None:
     """Raises:
     HeadstartError: a policy with these facts cannot act in `environment`.
     """
-    space = environment.action_space
+    from headstart.learners.actors import ACTORS
+
+    space: Any = environment.action_space
     discrete = not space.shape
     needed = {
-        "obs": environment.observation_space.shape[0],
-        "act": int(space.n) if discrete else space.shape[0],  # pyright: ignore
+        "obs": list(environment.observation_space.shape),
+        "act": int(space.n) if discrete else space.shape[0],
         "discrete": discrete,
     }
+    found = {**facts, "discrete": ACTORS[facts["actor"]].discrete}
+    what = {"obs": "observations of shape", "act": "actions of size", "discrete": "discrete ="}
     for name, value in needed.items():
-        if facts[name] != value:
-            what = {
-                "obs": "observations of size",
-                "act": "actions of size",
-                "discrete": "discrete =",
-            }
+        if found[name] != value:
             raise HeadstartError(
-                f"the policy takes {what[name]} {facts[name]}, and {environment.name} has {value}: "
+                f"the policy takes {what[name]} {found[name]}, and {environment.name} has {value}: "
                 "evaluate it in the environment that it was trained in"
             )
 

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from headstart import envs
+from headstart.envs.compiled import Columns, CompiledBatch, World
 from headstart.envs.environment import Batch, Environment, Step
-from headstart.errors import AllowanceSpent
+from headstart.errors import AllowanceSpent, unknown
 from headstart.journal import Journal
 from headstart.problem import Domain
+
+COPIES = 8
+"""Copies that observations are recorded from."""
 
 
 @dataclass
@@ -24,6 +28,11 @@ class Meter:
     observations: int = 0
     steps: int = 0
     episodes: int = 0
+
+    @property
+    def steps_left(self) -> int | None:
+        """Steps that may still be taken; no number where there is no limit."""
+        return None if self.step_limit is None else self.step_limit - self.steps
 
     def charge(self, observations: int = 0, steps: int = 0, episodes: int = 0) -> None:
         """Count before it is taken.
@@ -41,6 +50,14 @@ class Meter:
         self.observations += observations
         self.steps += steps
         self.episodes += episodes
+
+    def covers(self, steps: int, episodes: int) -> bool:
+        """Whether so much is left."""
+        limits = (
+            (self.step_limit, self.steps + steps),
+            (self.episode_limit, self.episodes + episodes),
+        )
+        return all(limit is None or used <= limit for limit, used in limits)
 
     def counts(self) -> dict[str, int]:
         return {
@@ -65,10 +82,10 @@ class Counted:
     its first step is taken.
     """
 
-    def __init__(self, batch: Batch, meter: Meter, rewards: bool = True):
+    def __init__(self, batch: Batch | CompiledBatch, meter: Meter, rewards: bool = True):
         self._batch, self._meter, self._rewards = batch, meter, rewards
         self.num = batch.num
-        self.environment: Environment = batch.environment
+        self.environment: Environment | World = batch.environment
         self._running = np.zeros(batch.num)
         self._paid = np.zeros(batch.num, bool)
         self._finished: list[float] = []
@@ -88,11 +105,32 @@ class Counted:
         step = self._batch.step(action, rows)
         if not self._rewards:
             return step._replace(reward=np.full(len(age), np.nan))
-        self._running[pick] += step.reward
         ended = np.arange(self.num)[pick][step.terminated | step.truncated]
+        self._count(step.reward, ended, pick)
+        return step
+
+    def chunk(self, policy: Any, obs: Any, steps: int, key: Any) -> tuple[Columns, Any] | None:
+        """`steps` steps of every copy within one compiled loop; nothing where there is none, or
+        where the meter might run out within it."""
+        most = steps * self.num
+        if isinstance(self._batch, Batch) or not self._meter.covers(most, most):
+            return None
+        self._meter.charge(steps=most)
+        begun = ((self._batch.age == 0) & ~self._paid).sum()
+        self._paid[:] = False
+        columns, obs = self._batch.scan(policy, obs, steps, key)
+        ended = np.asarray(columns.terminated | columns.truncated)
+        self._meter.charge(episodes=int(begun + ended[:-1].sum()))
+        if not self._rewards:
+            return columns._replace(reward=np.full(ended.shape, np.nan, np.float32)), obs
+        for reward, over in zip(np.asarray(columns.reward), ended, strict=True):
+            self._count(reward, np.flatnonzero(over), slice(None))
+        return columns, obs
+
+    def _count(self, reward: np.ndarray, ended: np.ndarray, pick: Any) -> None:
+        self._running[pick] += reward
         self._finished.extend(self._running[ended])
         self._running[ended] = 0.0
-        return step
 
     def finished(self) -> list[float]:
         """The returns of the episodes that ended since the last call."""
@@ -122,7 +160,7 @@ class Source:
     meter: Meter = field(default_factory=Meter)
 
     @property
-    def environment(self) -> Environment:
+    def environment(self) -> Environment | World:
         return envs.find(self.domain.environment)
 
     def start(self, num: int, seed: int) -> Counted:
@@ -142,9 +180,11 @@ class Target:
     meter: Meter
     journal: Journal = field(default_factory=Journal)
     rewards: bool = True
+    behaviour: str = "random"
+    """Who acts when observations are recorded."""
 
     @property
-    def environment(self) -> Environment:
+    def environment(self) -> Environment | World:
         return envs.find(self._domain.environment)
 
     @property
@@ -158,20 +198,27 @@ class Target:
         return Counted(envs.start(self._domain, num, seed), self.meter, self.rewards)
 
     def observations(self, n: int, seed: int) -> np.ndarray:
-        """`n` observations `[n, obs]` of a policy that acts uniformly at random.
+        """`n` observations `[n, *obs]`, of whoever `behaviour` names.
 
         Raises:
             AllowanceSpent: fewer are left.
+            HeadstartError: the environment has no such demonstrator.
         """
         self.meter.charge(observations=n)
-        batch = envs.start(self._domain, 1, seed)
+        batch = envs.start(self._domain, min(max(n, 1), COPIES), seed)
+        if self.behaviour != "random":
+            known = getattr(batch.environment, "demonstrators", {})
+            if self.behaviour not in known:
+                raise unknown(f"demonstrator of {batch.environment.name}", self.behaviour, known)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space
-        seen = [batch.reset()[0]]
-        while len(seen) < n:
-            discrete = not space.shape
-            action = (
-                rng.integers(space.n, size=1) if discrete else rng.uniform(-1, 1, (1, *space.shape))
-            )
-            seen.append(batch.step(action).obs[0])
-        return np.stack(seen)[:n]
+        seen = [batch.reset()]
+        while len(seen) * batch.num < n:
+            if self.behaviour != "random":
+                action = batch.demonstrated(self.behaviour)
+            elif space.shape:
+                action = rng.uniform(-1, 1, (batch.num, *space.shape))
+            else:
+                action = rng.integers(space.n, size=batch.num)
+            seen.append(batch.step(action).obs)
+        return np.concatenate(seen)[:n]

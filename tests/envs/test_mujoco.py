@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import gymnasium
 import mujoco
 import numpy as np
@@ -204,6 +206,137 @@ def test_an_observation_starts_the_simulator_where_it_was_taken():
             led = probe.step(np.tile(action, (2, 1)), np.arange(2)).next_obs
             np.testing.assert_allclose(led, np.tile(step.next_obs, (2, 1)), atol=1e-4)
         obs = step.obs
+
+
+FAR = 10_000.0
+PHASE = np.array([4.1, 3.8, 0.5, 1.5, 3.6, 2.5])
+
+
+def backward(t):
+    """A gait that takes the cheetah backward at about 1.6 m/s."""
+    return np.sin(1.2 * t + PHASE)
+
+
+def two_way_cheetahs(*walls):
+    """A batch with a copy for each wall, metres, just reset."""
+    batch = envs.start(Domain("two-way-cheetah", wall=Uniform(2, FAR)), len(walls), seed=0)
+    batch.pin(np.array(walls)[:, None])
+    batch.reset()
+    return batch
+
+
+def place(batch, x, speed):
+    """Every copy stands at `x` and moves at `speed`; both a number, or one for each copy."""
+    qpos, qvel = np.zeros((2, len(batch.values), 9))
+    qpos[:, 0], qvel[:, 0] = x, speed
+    batch._engine.set_state(np.arange(len(qpos)), qpos, qvel)
+
+
+def states(batch):
+    return np.concatenate([batch._engine._qpos, batch._engine._qvel], axis=1)
+
+
+def test_a_wall_out_of_reach_changes_nothing_but_the_reward_and_the_observation():
+    either = envs.start(Domain("two-way-cheetah"), 3, 0)
+    plain = envs.start(Domain("half-cheetah"), 3, 0)
+    np.testing.assert_array_equal(either.reset()[:, 1:], plain.reset())
+    rng, ways = np.random.default_rng(1), set()
+    for _ in range(200):
+        action = rng.uniform(-1, 1, (3, 6))
+        ours, theirs = either.step(action), plain.step(action)
+        np.testing.assert_allclose(states(either), states(plain), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(ours.next_obs[:, 1:], theirs.next_obs, rtol=0, atol=1e-9)
+        cost = 0.1 * np.square(action).sum(1)
+        speed = theirs.reward + cost
+        np.testing.assert_allclose(ours.reward, np.abs(speed) - cost, rtol=0, atol=1e-9)
+        ways |= set(np.sign(speed))
+    assert ways == {-1, 1}
+
+
+def test_the_wall_is_that_of_the_paper():
+    """Against MuJoCo itself, with the box written into the file as in the published code."""
+    folder = Path(gymnasium.__file__).parent / "envs/mujoco/assets"
+    box = '<geom name="obstacle" type="box" pos="-3 0 1" size="1 10 10" conaffinity="1"/>'
+    text = (folder / "half_cheetah.xml").read_text()
+    model = mujoco.MjModel.from_xml_string(text.replace("</worldbody>", box + "</worldbody>"))
+    data, obstacle = mujoco.MjData(model), model.geom("obstacle").id
+    ours = two_way_cheetahs(2.0, 2.0)
+    place(ours, 0.0, -10.0)
+    data.qvel[0] = -10.0
+    touched = set()
+    for t in range(200):
+        data.ctrl[:] = backward(t)
+        for _ in range(5):
+            mujoco.mj_step(model, data)
+            pairs = [contact.geom for contact in data.contact if obstacle in contact.geom]
+            touched |= {model.geom(geom).name for pair in pairs for geom in pair}
+        ours.step(np.tile(backward(t), (2, 1)))
+        expected = np.concatenate([data.qpos, data.qvel])
+        np.testing.assert_allclose(states(ours), np.tile(expected, (2, 1)), rtol=0, atol=1e-9)
+    # The torso too: its body has two geoms, and only for such does MuJoCo preselect pairs.
+    assert {"torso", "bfoot"} < touched
+
+
+def test_either_way_is_rewarded():
+    batch = two_way_cheetahs(FAR, FAR)
+    place(batch, 0.0, [3.0, -3.0])
+    action = np.full((2, 6), 0.5)
+    reward = batch.step(action).reward
+    x = batch._engine._qpos[:, 0]
+    assert x[0] > 0.1
+    assert x[1] < -0.1
+    np.testing.assert_allclose(reward, np.abs(x) / 0.05 - 0.1 * 6 * 0.25, rtol=1e-12)
+
+
+def test_the_place_is_seen_up_to_five_metres():
+    batch = two_way_cheetahs(FAR, FAR, FAR, FAR)
+    where = np.array([-4.0, 4.0, -6.0, 6.0])
+    place(batch, where, 0.0)
+    obs = batch.step(np.zeros((4, 6))).next_obs
+    assert obs.shape == (4, *batch.environment.observation_space.shape) == (4, 18)
+    before = states(batch)
+    np.testing.assert_allclose(before[:, 0], where, atol=0.1)
+    np.testing.assert_array_equal(obs[:, 0], np.clip(before[:, 0], -5, 5))
+    np.testing.assert_array_equal(obs[:, 1:], before[:, 1:])
+    assert batch.start_from(obs).tolist() == [True, True, False, False]
+    np.testing.assert_array_equal(states(batch)[:2], before[:2])
+
+
+def test_a_copy_with_a_wall_and_one_without_do_not_disturb_each_other():
+    def driven(batch):
+        place(batch, 0.0, -2.0)
+        copies = len(batch.values)
+        return np.stack([batch.step(np.tile(backward(t), (copies, 1))).next_obs for t in range(80)])
+
+    walled, free = driven(two_way_cheetahs(2.0))[:, 0], driven(two_way_cheetahs(FAR))[:, 0]
+    assert free[-1, 0] < -3 < walled[-1, 0]
+    mixed = two_way_cheetahs(2.0, FAR)
+    np.testing.assert_array_equal(driven(mixed), np.stack([walled, free], axis=1))
+    mixed.pin(np.array([[FAR], [2.0]]))
+    mixed.reset()
+    np.testing.assert_array_equal(driven(mixed), np.stack([free, walled], axis=1))
+
+
+def test_a_cheetah_thrown_backward_is_stopped_by_the_wall():
+    """The torso's end is 0.55 m behind its middle, and bodies are soft."""
+    batch = two_way_cheetahs(2.0, 2.0, 2.0, 4.0)
+    place(batch, 0.0, [-5.0, -10.0, -20.0, -20.0])
+    x = np.stack([batch.step(np.zeros((4, 6))).next_obs[:, 0] for _ in range(40)])
+    assert (x.min(0) > [-1.5, -1.5, -1.5, -3.5]).all()
+    assert (x.min(0) < [-1.2, -1.2, -1.2, -3.2]).all()
+
+
+def test_a_picture_shows_the_wall_where_it_stands():
+    # 3.2 m wide around the cheetah, at x = −1: a face at x = −2 is 0.6 m from the left edge.
+    for wall, column in ((2.0, 0.6 / 3.2 * 400), (4.0, None), (FAR, None)):
+        batch = two_way_cheetahs(wall)
+        place(batch, -1.0, 0.0)
+        row = batch.picture()[20]  # above the cheetah
+        edges = np.flatnonzero((row[1:] != row[:-1]).any(1))
+        if column is None:
+            assert not len(edges)
+        else:
+            assert edges.mean() == pytest.approx(column, abs=1)
 
 
 @pytest.mark.parametrize(

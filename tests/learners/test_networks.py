@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from headstart.learners.networks import CategoricalActor, GaussianActor, Statistics
+from headstart.learners.actors import CategoricalActor, GaussianActor
+from headstart.learners.encoders import Statistics
 
 
 def test_gaussian_density_integrates_to_one_and_has_its_entropy():

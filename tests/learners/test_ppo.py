@@ -115,14 +115,14 @@ def test_the_policy_stops_where_max_kl_says():
 def test_grafting_carries_only_what_is_held():
     spaces_ = spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,))
     old = SMALL.init(*spaces_, jax.random.key(0))
-    old = eqx.tree_at(lambda s: s.policy.statistics.mean, old, jnp.array([1.0, 2.0, 3.0]))
+    old = eqx.tree_at(lambda s: s.policy.encoder.mean, old, jnp.array([1.0, 2.0, 3.0]))
     new = SMALL.init(*spaces_, jax.random.key(1))
     knowledge = SMALL.knowledge(old)
     assert knowledge.parts.keys() == {"policy", "critic", "statistics"}
     carried = SMALL.graft(knowledge.only(["policy"]), new)
     assert eqx.tree_equal(carried.policy.actor, old.policy.actor)
     assert eqx.tree_equal(carried.critic, new.critic)
-    assert eqx.tree_equal(carried.policy.statistics, new.policy.statistics)
+    assert eqx.tree_equal(carried.policy.encoder, new.policy.encoder)
     everything = SMALL.graft(knowledge, new)
     assert eqx.tree_equal(everything.policy, old.policy)
 
@@ -138,7 +138,7 @@ def test_probe(probe):
     state = train(ppo, source, 5000, jax.random.key(0))
 
     def value(x):
-        obs = state.policy.statistics.normalise(jnp.array([[x]]))
+        obs = state.policy.encoder(jnp.array([[x]]))
         scale = jnp.sqrt(state.returns.var[0])
         return float(state.critic(obs)[0, 0] * scale + state.returns.mean[0])
 

@@ -18,10 +18,14 @@ from headstart import (
 )
 from headstart.errors import AllowanceSpent
 from headstart.learners.ppo import PPO
+from headstart.problem import with_access
 from headstart.run import make_job, prepare, run
 from headstart.testing import check_method
 
 SMALL = {"hidden": [16], "environments": 8, "steps": 16, "minibatch": 32, "epochs": 2}
+SMALL_SAC = {
+    "hidden": [16], "environments": 2, "steps": 8, "batch": 16, "random_steps": 64, "updates": 0.5,
+}  # fmt: skip
 FIELDS = {
     "scratch": {"learner": SMALL},
     "source-only": {"steps": 256, "learner": SMALL},
@@ -34,6 +38,13 @@ FIELDS = {
         "posterior": {"particles": 16, "transitions": 6},
         "epopt": {"steps": 512, "trajectories": 8, "minibatch": 32, "learner": SMALL},
     },
+    "darc": {
+        "steps": 256,
+        "ratio": {"warmup": 64, "random_steps": 32, "every": 4, "hidden": [8]},
+        "learner": SMALL_SAC,
+    },
+    "domain-confusion": {"steps": 256, "observations": 40, "samples": 8, "learner": SMALL},
+    "random-convolution": {"steps": 256, "samples": 8, "learner": SMALL},
 }  # fmt: skip
 PROBLEM = TransferProblem(
     name="track",
@@ -45,6 +56,21 @@ PROBLEM = TransferProblem(
     sweep_episodes=2,
     methods=FIELDS,
 )
+DOT = TransferProblem(
+    name="dot",
+    source=Domain("worlds:Dot", tint=Uniform(-0.0, 0.2)),
+    target=Domain("worlds:Dot", tint=1.0),
+    access=Access(observations=60, shots=(0, 3, 10), behaviour="centre"),
+    sweep={"tint": (0.5, 1.0)},
+    episodes=4,
+    sweep_episodes=2,
+    methods=FIELDS,
+)
+PROBLEMS = {
+    "darc": with_access(PROBLEM, steps=500),
+    "domain-confusion": DOT,
+    "random-convolution": DOT,
+}
 RUNNABLE = [name for name in methods.METHODS if name != "epopt-posterior"]  # needs start_from
 
 
@@ -56,12 +82,17 @@ def test_every_method_has_a_test_line_and_a_page():
 
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_it_keeps_the_contract(name):
-    result = check_method(configuration.updated(methods.find(name)(), FIELDS[name]), PROBLEM)
+    method = configuration.updated(methods.find(name)(), FIELDS[name])
+    result = check_method(method, PROBLEMS.get(name, PROBLEM))
     assert [shot.episodes for shot in result.shots] == [0, 3, 10]
     assert all(len(shot.returns) == 4 for shot in result.shots)
     assert len(result.sweep) == 2
     if name in ("scratch", "finetune"):
         assert result.target == {"observations": 0, "steps": 100, "episodes": 10}
+    elif name == "darc":
+        assert result.target["steps"] == 32 + (256 - 64) // 4
+    elif name == "domain-confusion":
+        assert result.target == {"observations": 40, "steps": 0, "episodes": 0}
     elif name == "oracle":
         assert result.target["steps"] >= 256
     else:

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 WIDTH, HEIGHT = 400, 240
 SUPERSAMPLE = 2
 METRES = 3.2  # across the picture
-SKY, GROUND, LINE, TEXT = (
+SKY, WALL, GROUND, LINE, TEXT = (
     (238, 243, 248),
+    (176, 166, 158),
     (205, 212, 204),
     (150, 160, 150),
     (70, 80, 90),
@@ -19,8 +20,11 @@ SKY, GROUND, LINE, TEXT = (
 FAR, NEAR = np.array([170, 120, 80]), np.array([214, 143, 84])
 
 
-def side_view(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
-    """`[height, width, 3]` bytes: the robot in the plane of x and z, with a mark at every metre."""
+def side_view(model: mujoco.MjModel, qpos: np.ndarray, geom_pos: np.ndarray) -> np.ndarray:
+    """`[height, width, 3]` bytes: the robot in the plane of x and z, with a mark at every metre.
+
+    Boxes, which belong to the world, stand where `geom_pos` `[geoms, 3]` has them.
+    """
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
@@ -35,6 +39,9 @@ def side_view(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
 
     image = Image.new("RGB", (WIDTH * SUPERSAMPLE, HEIGHT * SUPERSAMPLE), SKY)
     draw = ImageDraw.Draw(image)
+    for box in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_BOX):
+        half = model.geom_size[box] * (1, 1, -1)  # a picture's corners go down, z goes up
+        draw.rectangle((*pixel(geom_pos[box] - half), *pixel(geom_pos[box] + half)), fill=WALL)
     draw.rectangle((0, floor, image.width, image.height), fill=GROUND)
     for metre in range(int(np.floor(centre - METRES)), int(np.ceil(centre + METRES)) + 1):
         x = pixel(np.array([metre, 0, 0]))[0]

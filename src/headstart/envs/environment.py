@@ -171,7 +171,7 @@ class Batch:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the future depends on, as arrays; see `restore`."""
-        own = {"values": self.values, "t": self._t, "over": self._over, "rng": _words(self._rng)}
+        own = {"values": self.values, "t": self._t, "over": self._over, "rng": words(self._rng)}
         return own | {f"engine.{k}": v for k, v in self._engine.state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -179,7 +179,7 @@ class Batch:
         self.values[:] = state["values"]
         self._t[:] = state["t"]
         self._over[:] = state["over"]
-        self._rng = _generator(state["rng"])
+        self._rng = generator(state["rng"])
         self._engine.set_parameters(self._all, self.values)
         prefix = "engine."
         inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
@@ -210,6 +210,10 @@ class Batch:
         draw = getattr(self._engine, "picture", None)
         return None if draw is None else draw()
 
+    def demonstrated(self, name: str) -> np.ndarray:
+        """What the engine's demonstrator of that name would do: `[copies, ...]`."""
+        return self._engine.demonstrated(name)  # pyright: ignore[reportAttributeAccessIssue]
+
     def _scaled(self, action: np.ndarray) -> np.ndarray:
         space = self.action_space
         if not isinstance(space, spaces.Box) or not np.isfinite(space.high).all():
@@ -239,7 +243,7 @@ class Batch:
         return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
 
 
-def _words(rng: np.random.Generator) -> np.ndarray:
+def words(rng: np.random.Generator) -> np.ndarray:
     """The state of a PCG64 generator as six 64-bit words."""
     state: Any = rng.bit_generator.state
     wide = (state["state"]["state"], state["state"]["inc"])
@@ -247,8 +251,8 @@ def _words(rng: np.random.Generator) -> np.ndarray:
     return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
 
 
-def _generator(words: np.ndarray) -> np.random.Generator:
-    """The inverse of `_words`."""
+def generator(words: np.ndarray) -> np.random.Generator:
+    """The inverse of `words`."""
     low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
     bits = np.random.PCG64()
     bits.state = {

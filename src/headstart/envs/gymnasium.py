@@ -21,8 +21,8 @@ class GymnasiumEnvironment:
     """Implements `Environment` for whatever `make()` returns.
 
     Raises:
-        HeadstartError: the spaces are not a flat box of observations and a bounded box or a
-            discrete set of actions.
+        HeadstartError: the observations are neither vectors nor images of bytes, or the actions
+            neither a bounded box nor a discrete set.
     """
 
     def __init__(self, name: str, make: Callable[[], gymnasium.Env]):
@@ -33,10 +33,13 @@ class GymnasiumEnvironment:
         self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
         observation, action = env.observation_space, env.action_space
         env.close()
-        if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
+        if not isinstance(observation, spaces.Box) or not (
+            len(observation.shape) == 1 or _is_image(observation)
+        ):
             raise HeadstartError(
-                f"{name} observes {observation}, and Headstart takes a Box with one axis: wrap "
-                "the environment in gymnasium.wrappers.FlattenObservation"
+                f"{name} observes {observation}, and Headstart takes a Box with one axis, or "
+                "images [height, width, channels] of bytes: wrap the environment in "
+                "gymnasium.wrappers.FlattenObservation"
             )
         if not isinstance(action, spaces.Discrete) and not _flat_and_bounded(action):
             raise HeadstartError(
@@ -50,6 +53,10 @@ class GymnasiumEnvironment:
 
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
+
+
+def _is_image(space: spaces.Box) -> bool:
+    return len(space.shape) == 3 and space.dtype == np.uint8
 
 
 def _flat_and_bounded(space: spaces.Space) -> bool:
@@ -68,6 +75,8 @@ class GymnasiumEngine:
     def __init__(self, envs: list[gymnasium.Env], names: list[str]):
         self._envs, self._names = envs, names
         self._discrete = isinstance(envs[0].action_space, spaces.Discrete)
+        image = envs[0].observation_space.dtype == np.uint8
+        self._dtype = np.uint8 if image else np.float64
         self._seeds = np.zeros(len(envs), np.int64)
         self._actions: list[list[np.ndarray]] = [[] for _ in envs]
         self._values: list[dict[str, float]] = [{} for _ in envs]
@@ -78,7 +87,7 @@ class GymnasiumEngine:
 
     def reset(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         self._seeds[rows] = rng.integers(2**31, size=len(rows))
-        return np.stack([self._start(row) for row in rows]).astype(np.float64)
+        return np.stack([self._start(row) for row in rows]).astype(self._dtype)
 
     def _start(self, row: int) -> np.ndarray:
         env: Any = self._envs[row]
@@ -93,7 +102,7 @@ class GymnasiumEngine:
         steps = [self._act(row, action[i]) for i, row in enumerate(rows)]
         obs, reward, terminated, truncated, _ = zip(*steps, strict=True)
         flags = np.array(terminated, bool), np.array(truncated, bool)
-        return np.array(reward, np.float64), np.stack(obs).astype(np.float64), *flags
+        return np.array(reward, np.float64), np.stack(obs).astype(self._dtype), *flags
 
     def _act(self, row: int, action: np.ndarray) -> Any:
         env = self._envs[row]

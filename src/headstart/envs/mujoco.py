@@ -2,6 +2,11 @@
 
 Observations, rewards and terminations are those of Gymnasium's v5 environments (the ant without
 contact forces in its observation and reward). The physics is MuJoCo's, stepped by mjbatch.
+
+The two-way cheetah is the half-cheetah of Eysenbach et al. 2021, "Off-Dynamics Reinforcement
+Learning" (arXiv 2006.13916): it may run either way, and the target has a wall 2 m behind the start.
+Differs from the published code in: the observation begins with the place, clipped to ±5 m, since
+without it neither the policy nor a classifier of transitions can tell how near the wall is.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -9,7 +14,7 @@ contact forces in its observation and reward). The physics is MuJoCo's, stepped 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +26,11 @@ from mjbatch import Batch as Simulations
 
 from headstart.envs.drawing import side_view
 from headstart.envs.environment import Parameter
+
+WALL = (1.0, 10.0, 10.0)
+"""Half the wall's size along x, y and z, metres; it reaches below the floor, which is soft."""
+OUT_OF_REACH = 10_000.0
+"""Metres: an episode of 50 s ends long before."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,28 @@ class Robot:
     alive_bonus: float
     healthy: Callable[[np.ndarray, np.ndarray], np.ndarray]
     horizon: int = 1000
+    either_way: bool = False
+    """Whether going backwards is rewarded as going forwards is."""
+    place_clip: float = np.inf
+    """Metres to which the observation clips the first coordinate, if it shows it."""
+    walled: bool = False
+    """Whether there may be a wall behind the start."""
 
     @cached_property
     def model(self) -> mujoco.MjModel:
         """The nominal model; never edited."""
         folder = Path(gymnasium.__file__).parent / "envs/mujoco/assets"
-        model = mujoco.MjModel.from_xml_path(str(folder / self.file))
+        spec = mujoco.MjSpec.from_file(str(folder / self.file))
+        if self.walled:
+            box, centre = mujoco.mjtGeom.mjGEOM_BOX, [-OUT_OF_REACH - WALL[0], 0, 1]
+            # The robots' geoms collide only with those that, as the floor does, have an affinity.
+            spec.worldbody.add_geom(
+                name="wall", type=box, pos=centre, size=WALL, conaffinity=1, mass=0
+            )
+        model = spec.compile()
+        if self.walled:
+            # The tree that preselects pairs of geoms is compiled: it would miss a wall that moves.
+            model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
         # A diverged simulation must show as a number that is not finite, not as a silent reset.
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         return model
@@ -59,7 +85,7 @@ class Robot:
         friction = model.geom(self.feet[0]).friction[0]
         armature = model.dof_armature[-1]
         gravity = -model.opt.gravity[2]
-        return {
+        parameters = {
             "torso_mass": Parameter(torso, torso / 4, torso * 4, "kg", "mass of the torso"),
             "total_mass": Parameter(
                 total,
@@ -102,6 +128,11 @@ class Robot:
                 "standard deviation, independent at every entry",
             ),
         }
+        if self.walled:  # nearer than 0.9 m, some episodes would start inside of it
+            parameters["wall"] = Parameter(
+                OUT_OF_REACH, 0.9, OUT_OF_REACH, "m", "from the start back to the wall's face"
+            )
+        return parameters
 
     @cached_property
     def observation_space(self) -> spaces.Box:
@@ -142,7 +173,7 @@ class Simulator:
             name: self._sims.expand(name)
             for name in (
                 "body_mass", "body_inertia", "geom_friction", "dof_damping", "dof_armature",
-                "actuator_gear", "gravity",
+                "actuator_gear", "gravity", "geom_pos",
             )
         }  # fmt: skip
         longest = int(robot.parameters["action_delay"].high)
@@ -174,6 +205,8 @@ class Simulator:
         fields["dof_armature"][rows] = (model.dof_armature > 0) * p["armature"][:, None]
         fields["gravity"][rows, 2] = -p["gravity"]
         fields["actuator_gear"][rows] = model.actuator_gear * p["actuator_strength"][:, None, None]
+        if self.robot.walled:
+            fields["geom_pos"][rows, model.geom("wall").id, 0] = -p["wall"] - WALL[0]
         self._disabled[rows] = p["disabled_joint"]
         self._delay[rows] = p["action_delay"]
         self._noise[rows] = p["observation_noise"]
@@ -203,8 +236,8 @@ class Simulator:
         """The state of every copy from its observation; the hidden coordinates are zero.
 
         Returns:
-            Whether each observation tells the state: not where a speed was clipped, a command is
-            under way, or noise was added.
+            Whether each observation tells the state: not where a speed or the place was clipped, a
+            command is under way, or noise was added.
         """
         shown = self.robot.model.nq - self.robot.hidden
         qpos = np.zeros_like(self._qpos)
@@ -213,6 +246,7 @@ class Simulator:
         qvel = observation[:, shown:]
         self.set_state(np.arange(len(observation)), qpos, qvel)
         unclipped = (np.abs(qvel) < self.robot.velocity_clip).all(1)
+        unclipped &= np.abs(qpos[:, 0]) < self.robot.place_clip
         return unclipped & (self._delay == 0) & (self._noise == 0)
 
     def step(
@@ -232,7 +266,8 @@ class Simulator:
         self._sims.step(None if everyone else rows.astype(np.int32), robot.frame_skip)
         qpos, qvel = self._qpos[pick], self._qvel[pick]
         alive = robot.healthy(qpos, qvel)
-        reward = (self._x()[pick] - before) / robot.dt
+        speed = (self._x()[pick] - before) / robot.dt
+        reward = np.abs(speed) if robot.either_way else speed
         reward += robot.alive_bonus * alive
         reward -= robot.control_cost * np.square(action).sum(1)
         return reward, self._observe(rows, rng), ~alive, np.zeros(len(rows), bool)
@@ -246,6 +281,9 @@ class Simulator:
         qvel = self._qvel[rows]
         qvel = np.clip(qvel, -clip, clip) if np.isfinite(clip) else qvel
         observation = np.concatenate([self._qpos[rows, self.robot.hidden :], qvel], axis=1)
+        place = self.robot.place_clip
+        if np.isfinite(place):
+            observation[:, 0] = observation[:, 0].clip(-place, place)
         noise = self._noise[rows, None]
         if noise.any():
             observation += noise * rng.standard_normal(observation.shape)
@@ -261,7 +299,7 @@ class Simulator:
 
     def picture(self) -> np.ndarray:
         """The first robot, `[height, width, 3]` bytes."""
-        return side_view(self.robot.model, self._qpos[0])
+        return side_view(self.robot.model, self._qpos[0], self._fields["geom_pos"][0])
 
     def state(self) -> dict[str, np.ndarray]:
         state = {"simulations": np.array(self._state), "pending": self._pending.copy()}
@@ -302,6 +340,9 @@ half_cheetah = Robot(
     "half-cheetah", "HalfCheetah-v5", "half_cheetah.xml", 5, ("bfoot", "ffoot"), 0.1, 1, np.inf,
     0.1, True, 0.0, _always,
 )  # fmt: skip
+two_way_cheetah = replace(
+    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=5.0, walled=True
+)
 walker = Robot(
     "walker", "Walker2d-v5", "walker2d_v5.xml", 4, ("foot_geom", "foot_left_geom"), 1e-3, 1, 10.0,
     5e-3, False, 1.0, _upright(0.8, 2.0, 1.0),

@@ -21,18 +21,21 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from headstart.configuration import require
 from headstart.errors import HeadstartError
-from headstart.knowledge import Knowledge, leaves
-from headstart.learners.networks import MLP, Statistics
-from headstart.learners.policy import Policy, actor_for, policy_facts
+from headstart.knowledge import Knowledge
+from headstart.learners.actors import CategoricalActor, GaussianActor
+from headstart.learners.auxiliary import Auxiliary, activations
+from headstart.learners.encoders import Convolutions, Statistics, encoder_for
+from headstart.learners.networks import MLP
+from headstart.learners.policy import Policy, grafted, knowledge_of
 
 
 class Transitions(NamedTuple):
     """A chunk of experience, `[time, environments, ...]`; an episode's end cuts a column."""
 
-    obs: Float[Array, "time env obs"]
+    obs: Shaped[Array, "time env *obs"]
     action: Shaped[Array, "time env ..."]
     reward: Float[Array, "time env"]
-    next_obs: Float[Array, "time env obs"]
+    next_obs: Shaped[Array, "time env *obs"]
     terminated: Bool[Array, "time env"]
     truncated: Bool[Array, "time env"]
     weight: Float[Array, "time env"]
@@ -48,6 +51,7 @@ class PPOState(eqx.Module):
     critic: MLP
     returns: Statistics
     opt_state: optax.OptState
+    auxiliary: Any = None
 
 
 @dataclass(frozen=True)
@@ -91,43 +95,38 @@ class PPO:
         observation: spaces.Box,
         action: spaces.Box | spaces.Discrete,
         key: PRNGKeyArray,
+        auxiliary: Auxiliary | None = None,
     ) -> PPOState:
         """A fresh agent for these spaces."""
         actor_key, critic_key = jax.random.split(key)
-        obs = observation.shape[0]
-        discrete = isinstance(action, spaces.Discrete)
-        size = int(action.n) if discrete else action.shape[0]
-        actor = actor_for(discrete, obs, size, self.hidden, actor_key)
-        policy = Policy(actor, Statistics(obs))
-        critic = MLP((obs, *self.hidden, 1), 1.0, critic_key)
-        return self.with_parts(policy, critic, Statistics(1))
+        encoder = encoder_for(observation.shape, True, jax.random.fold_in(key, 2))
+        if isinstance(action, spaces.Discrete):
+            actor = CategoricalActor(encoder.size, int(action.n), self.hidden, actor_key)
+        else:
+            actor = GaussianActor(encoder.size, action.shape[0], self.hidden, actor_key)
+        critic = MLP((encoder.size, *self.hidden, 1), 1.0, critic_key)
+        judge_key = jax.random.fold_in(key, 3)
+        judge = None if auxiliary is None else auxiliary.init(encoder, judge_key)
+        return self.with_parts(Policy(actor, encoder), critic, Statistics(1), judge)
 
-    def with_parts(self, policy: Policy, critic: MLP, returns: Statistics) -> PPOState:
+    def with_parts(
+        self, policy: Policy, critic: MLP, returns: Statistics, auxiliary: Any = None
+    ) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
-        opt_state = self._optimiser.init((policy.actor, critic))  # pyright: ignore[reportArgumentType]
-        return PPOState(policy, critic, returns, opt_state)
+        opt_state = self._optimiser.init(_trained(policy, critic))  # pyright: ignore[reportArgumentType]
+        return PPOState(policy, critic, returns, opt_state, auxiliary)
 
     def knowledge(self, state: PPOState) -> Knowledge:
         """What the agent learned, as parts: policy, critic, statistics."""
-        actor = state.policy.actor
-        parts = {
-            "policy": leaves(actor),
-            "critic": leaves((state.critic, state.returns)),
-            "statistics": leaves(state.policy.statistics),
-        }
-        return Knowledge(parts, {"policy": policy_facts(actor)})
+        return knowledge_of(state.policy).with_part("critic", (state.critic, state.returns))
 
     def graft(self, knowledge: Knowledge, state: PPOState) -> PPOState:
         """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
-        policy, critic = state.policy, (state.critic, state.returns)
-        actor, statistics = policy.actor, policy.statistics
-        if "policy" in knowledge.parts:
-            actor = knowledge.graft("policy", actor)
-        if "statistics" in knowledge.parts:
-            statistics = knowledge.graft("statistics", statistics)
+        critic = state.critic, state.returns
         if "critic" in knowledge.parts:
             critic = knowledge.graft("critic", critic)
-        return self.with_parts(Policy(actor, statistics), *critic)
+        policy = grafted(state.policy, knowledge, every=False)
+        return self.with_parts(policy, *critic, state.auxiliary)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
@@ -137,9 +136,17 @@ class PPO:
         )
 
     def update(
-        self, state: PPOState, batch: Transitions, anneal: float, key: PRNGKeyArray
+        self,
+        state: PPOState,
+        batch: Transitions,
+        anneal: float,
+        key: PRNGKeyArray,
+        auxiliary: Auxiliary | None = None,
+        progress: float = 0.0,
     ) -> tuple[PPOState, dict[str, Array]]:
         """Improve the agent on `batch`; `anneal` in [0, 1] scales the learning rate.
+
+        An auxiliary's loss is added, after `progress` in [0, 1] of the training.
 
         Raises:
             HeadstartError: `time × env` is not a multiple of `minibatch`.
@@ -151,7 +158,7 @@ class PPO:
                 f"of {self.minibatch}: change learner.environments, steps or minibatch"
             )
         rate = jnp.asarray(self.learning_rate * anneal, jnp.float32)
-        return _update(self, state, batch, rate, key)
+        return _update(self, state, batch, rate, key, auxiliary, progress)
 
 
 def advantages(
@@ -177,20 +184,28 @@ def advantages(
 
 
 @partial(jax.jit, static_argnums=0)
-def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRNGKeyArray):
+def _update(
+    ppo: PPO,
+    state: PPOState,
+    batch: Transitions,
+    rate: Array,
+    key: PRNGKeyArray,
+    auxiliary: Auxiliary | None,
+    progress: Any,
+) -> tuple[PPOState, dict[str, Array]]:
     valid = batch.valid.reshape(-1)
-    statistics = state.policy.statistics
+    encoder = state.policy.encoder
     # The behaviour policy normalised with the old statistics: so must π_old and the old values.
-    obs, next_obs = statistics.normalise(batch.obs), statistics.normalise(batch.next_obs)
+    features, next_features = encoder(batch.obs), encoder(batch.next_obs)
     scale = jnp.sqrt(state.returns.var[0] + 1e-8)
     shift = state.returns.mean[0]
 
     def value_of(x):
         return state.critic(x)[..., 0] * scale + shift
 
-    value = value_of(obs)
+    value = value_of(features)
     gae = advantages(
-        batch.reward, value, value_of(next_obs), batch.terminated, batch.truncated,
+        batch.reward, value, value_of(next_features), batch.terminated, batch.truncated,
         ppo.discount, ppo.trace,
     )  # fmt: skip
     weight = batch.weight * batch.valid
@@ -199,12 +214,12 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
     returns = state.returns.merge((value + gae).reshape(-1, 1), valid, limit=1e5)
     new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
     critic = _rescaled(state.critic, scale / new_scale, (shift - new_shift) / new_scale)
-    log_prob, _ = state.policy.actor.log_prob_and_entropy(obs, batch.action)
+    log_prob, _ = state.policy.actor.log_prob_and_entropy(features, batch.action)
     size = valid.size
     samples = jax.tree.map(
         lambda x: x.reshape(size, *x.shape[2:]),
         {
-            "obs": obs,
+            "obs": batch.obs if isinstance(encoder, Convolutions) else features,
             "action": batch.action,
             "log_prob": log_prob,
             "advantage": (gae - mean) / (std + 1e-8),
@@ -214,9 +229,11 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
         },
     )
 
-    def loss(parts, s):
-        actor, critic = parts
-        log_prob, entropy = actor.log_prob_and_entropy(s["obs"], s["action"])
+    def loss(parts, parameters, s, key):
+        actor, critic, learned = parts
+        seen = {"features": s["obs"]} if learned is None else activations(learned, s["obs"])
+        features = seen["features"]
+        log_prob, entropy = actor.log_prob_and_entropy(features, s["action"])
         # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.
         log_ratio = jnp.where(s["weight"] > 0, log_prob - s["log_prob"], 0.0)
         ratio = jnp.exp(log_ratio)
@@ -224,7 +241,7 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
         gain = jnp.minimum(ratio * s["advantage"], clipped * s["advantage"])
         total = jnp.maximum(s["weight"].sum(), 1.0)
         policy_loss = -(s["weight"] * gain).sum() / total
-        error = critic(s["obs"])[..., 0] - s["value"]
+        error = critic(features)[..., 0] - s["value"]
         value_loss = 0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
         log = {
             "policy_loss": policy_loss,
@@ -233,38 +250,63 @@ def _update(ppo: PPO, state: PPOState, batch: Transitions, rate: Array, key: PRN
             "kl": (s["weight"] * (ratio - 1 - log_ratio)).sum() / total,
             "clipped": (s["weight"] * (jnp.abs(ratio - 1) > ppo.clip)).sum() / total,
         }
-        return policy_loss + value_loss - ppo.entropy * entropy, log
+        total_loss = policy_loss + value_loss - ppo.entropy * entropy
+        if auxiliary is None:
+            return total_loss, log
+        further, judged = auxiliary.loss(parameters, learned, seen, progress, key)
+        return total_loss + further, log | judged
 
-    def minibatch(rows, carry):
-        parts, opt_state, moving, _ = carry
-        gradient, log = jax.grad(loss, has_aux=True)(
-            parts, jax.tree.map(lambda x: x[rows], samples)
-        )
+    def minibatch(rows, key, carry):
+        parts, opt_state, moving, judge, _ = carry
+        parameters = None if auxiliary is None else judge.parameters
+        chosen = jax.tree.map(lambda x: x[rows], samples)
+        gradients, log = jax.grad(loss, (0, 1), has_aux=True)(parts, parameters, chosen, key)
+        gradient, judge_gradient = gradients
+        if auxiliary is not None:
+            judge = auxiliary.updated(judge, judge_gradient)
         step: Any
         step, opt_state = ppo._optimiser.update(gradient, opt_state)
         moving = moving & (log["kl"] <= ppo.max_kl)
-        rates = jnp.where(moving, rate, 0.0), rate
+        # A learned encoder is the policy's as much as the critic's: it stands still with it.
+        held = jnp.where(moving, rate, 0.0)
+        rates = held, rate, held
         parts = tuple(
             jax.tree.map(lambda p, s, r=r: p - r * s, part, part_step)
             for part, part_step, r in zip(parts, step, rates, strict=True)
         )
-        return parts, opt_state, moving, log
+        return parts, opt_state, moving, judge, log
 
     def epoch(carry, key):
         # Padding sorts to the end, and only the minibatches before it are visited.
         order = jnp.argsort(jax.random.uniform(key, (size,)) + (1.0 - valid))
         rows = order.reshape(-1, ppo.minibatch)
         visited = jnp.ceil(valid.sum() / ppo.minibatch).astype(int)
-        return jax.lax.fori_loop(0, visited, lambda i, c: minibatch(rows[i], c), carry), None
 
-    parts = (state.policy.actor, critic)
-    log = jax.eval_shape(loss, parts, jax.tree.map(lambda x: x[: ppo.minibatch], samples))[1]
+        def visit(i, carry):
+            return minibatch(rows[i], jax.random.fold_in(key, i), carry)
+
+        return jax.lax.fori_loop(0, visited, visit, carry), None
+
+    parts = _trained(state.policy, critic)
+    few = jax.tree.map(lambda x: x[: ppo.minibatch], samples)
+    own = None if auxiliary is None else state.auxiliary.parameters
+    log = jax.eval_shape(loss, parts, own, few, key)[1]
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
-    start = parts, state.opt_state, jnp.array(True), nothing
-    (parts, opt_state, _, log), _ = jax.lax.scan(epoch, start, jax.random.split(key, ppo.epochs))
-    shape = (size, batch.obs.shape[-1])
-    policy = Policy(parts[0], statistics.merge(batch.obs.reshape(shape), valid))
-    return PPOState(policy, parts[1], returns, opt_state), log
+    start = parts, state.opt_state, jnp.array(True), state.auxiliary, nothing
+    (parts, opt_state, _, judge, log), _ = jax.lax.scan(
+        epoch, start, jax.random.split(key, ppo.epochs)
+    )
+    actor, critic, learned = parts
+    if isinstance(encoder, Statistics):
+        encoder = encoder.merge(batch.obs.reshape(size, -1), valid)
+    policy = Policy(actor, encoder if learned is None else learned)
+    return PPOState(policy, critic, returns, opt_state, judge), log
+
+
+def _trained(policy: Policy, critic: MLP) -> tuple[Any, MLP, Convolutions | None]:
+    """What the gradient changes: actor, critic and, where it is learned, the encoder."""
+    encoder = policy.encoder
+    return policy.actor, critic, encoder if isinstance(encoder, Convolutions) else None
 
 
 def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:

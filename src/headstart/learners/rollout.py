@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.environment import Step
-from headstart.learners.policy import Policy, greedy, sampled
+from headstart.learners.policy import Policy, greedy, prepared, sampled
 from headstart.learners.ppo import Transitions
 
 
@@ -23,10 +23,19 @@ class Environments(Protocol):
 def chunk(
     policy: Policy, batch: Environments, obs: np.ndarray, steps: int, key: PRNGKeyArray
 ) -> tuple[Transitions, np.ndarray]:
-    """`steps` steps of every copy from `obs`, and the observations to go on from."""
+    """`steps` steps of every copy from `obs`, and the observations to go on from.
+
+    Environments written in JAX take them in one compiled loop.
+    """
+    compiled = getattr(batch, "chunk", None)
+    scanned = compiled(policy, obs, steps, key) if compiled is not None else None
+    if scanned is not None:
+        columns, obs = scanned
+        ones = np.ones(columns.reward.shape, np.float32)
+        return Transitions(*columns, weight=ones, valid=ones), obs
     seen = []
     for t in range(steps):
-        action = np.asarray(sampled(policy, obs.astype(np.float32), key, t))
+        action = np.asarray(sampled(policy, prepared(obs), key, t))
         step = batch.step(action)
         seen.append((obs, action, *step[:4]))
         obs = step.obs
@@ -98,7 +107,7 @@ def episodes(
     obs = batch.reset()
     live = np.arange(batch.num)
     while len(live):
-        shown = obs.astype(np.float32)
+        shown = prepared(obs)
         t = len(seen)
         chosen = greedy(policy, shown) if key is None else sampled(policy, shown, key, t)
         action = np.asarray(chosen)[live]
@@ -126,7 +135,7 @@ def returns(policy: Policy, batch: Environments, rounds: int = 1) -> np.ndarray:
     obs = batch.reset()
     live = np.arange(batch.num)
     while len(live):
-        action = np.asarray(greedy(policy, obs.astype(np.float32)))[live]
+        action = np.asarray(greedy(policy, prepared(obs)))[live]
         step = batch.step(action, live)
         total[live, finished[live]] += step.reward
         obs[live] = step.next_obs

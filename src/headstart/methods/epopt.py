@@ -21,9 +21,9 @@ from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.knowledge import Knowledge
+from headstart.learners.on_policy import train
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO, PPOState
-from headstart.learners.train import train
 from headstart.methods.domain_randomization import require_varied
 from headstart.target import Source, Target
 

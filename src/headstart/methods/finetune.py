@@ -16,10 +16,10 @@ from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.knowledge import Knowledge
-from headstart.learners.networks import LOG_STD_RATE, GaussianActor
+from headstart.learners.actors import LOG_STD_RATE, GaussianActor
 from headstart.learners.policy import Policy
 from headstart.learners.ppo import PPO
-from headstart.learners.train import improve
+from headstart.learners.train import Learner, improve
 from headstart.methods.source_only import SourceOnly
 from headstart.target import Source, Target
 
@@ -38,7 +38,7 @@ class Finetune:
     """Adam's step size on the target."""
     log_std: float | None = None
     """Lower bound put on the policy's log standard deviation on the target, once."""
-    learner: PPO = field(default_factory=PPO)
+    learner: Learner = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
 

@@ -12,7 +12,7 @@ from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy
 from headstart.learners.ppo import PPO
-from headstart.learners.train import improve
+from headstart.learners.train import Learner, improve
 from headstart.target import Source, Target
 
 
@@ -22,7 +22,7 @@ class Scratch:
 
     episodes_per_update: int = 5
     """Target episodes between two updates of the policy."""
-    learner: PPO = field(default_factory=PPO)
+    learner: Learner = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
 

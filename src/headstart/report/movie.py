@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from headstart import envs
-from headstart.learners.policy import Policy, greedy
+from headstart.learners.policy import Policy, greedy, prepared
 from headstart.problem import Domain
 
 STEPS = 400
@@ -26,7 +26,7 @@ def movie(policy: Policy, domain: Domain, seed: int) -> str | None:
         return None
     everyone = np.arange(1)
     for t in range(1, STEPS + 1):
-        step = batch.step(np.asarray(greedy(policy, obs.astype(np.float32))), everyone)
+        step = batch.step(np.asarray(greedy(policy, prepared(obs))), everyone)
         obs = step.next_obs
         ended = bool(step.terminated[0] | step.truncated[0])
         if ended or t % (STEPS // FRAMES) == 0:
