@@ -12,7 +12,7 @@ FIGURE = Path(__file__).parents[1] / "docs" / "studies" / "epopt-hopper.svg"
 
 
 def test_stored_results_are_complete():
-    table = epopt_hopper.stored()
+    table = studies.stored("epopt-hopper")
     assert table["policies"].keys() == epopt_hopper.POLICIES.keys()
     for policy in table["policies"].values():
         assert np.shape(policy["returns"]) == (5, 7, 16)
@@ -22,7 +22,7 @@ def test_stored_results_are_complete():
 
 
 def test_check_prints_every_claim_and_says_by_its_status_whether_all_hold(capsys):
-    claims = epopt_hopper.claims(epopt_hopper.stored())
+    claims = epopt_hopper.claims(studies.stored("epopt-hopper"))
     assert len(claims) == 7
     status = main(["study", "epopt-hopper", "--check"])
     out = capsys.readouterr().out
@@ -32,7 +32,7 @@ def test_check_prints_every_claim_and_says_by_its_status_whether_all_hold(capsys
 
 def made_up():
     """Results in which every claim holds."""
-    table = copy.deepcopy(epopt_hopper.stored())
+    table = copy.deepcopy(studies.stored("epopt-hopper"))
     flat = {"specialist at 3": 0, "specialist at 6": 3, "specialist at 9": 6}
     for name, policy in table["policies"].items():
         curve = np.full(7, 3000.0)
@@ -75,7 +75,7 @@ def test_a_posterior_far_off_is_seen():
     assert not epopt_hopper.claims(table)[6].holds
 
 
-def test_every_study_is_a_module_with_its_four_functions():
+def test_every_study_is_a_module_with_its_five_functions():
     for name in studies.STUDIES:
         module = studies.find(name)
-        assert all(hasattr(module, f) for f in ("run", "stored", "shown", "claims"))
+        assert all(hasattr(module, f) for f in ("arms", "collect", "draw", "shown", "claims"))

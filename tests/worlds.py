@@ -169,3 +169,31 @@ class Endless(Track):
 
     def step(self, action):
         return super().step(action)[0], 1.0, False, self.t >= 10, {}
+
+
+class Climb:
+    """In JAX: up by `rate` and the action at every step; five steps, or fewer to the `top`.
+
+    The reward is the height; from `crack` on it is NaN.
+    """
+
+    name = "worlds:Climb"
+    horizon = 5
+    parameters = {
+        "rate": Parameter(1.0, 0.0, 2.0, "m"),
+        "top": Parameter(100.0, 1.0, 100.0, "m"),
+        "crack": Parameter(100.0, 0.0, 100.0, "m"),
+    }
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+    def reset(self, p, key):
+        return jnp.float32(0)
+
+    def step(self, state, action, p, key):
+        height = state + p["rate"] + action[0]
+        reward = jnp.where(height >= p["crack"], jnp.nan, height)
+        return height, reward, height >= p["top"]
+
+    def observe(self, state, p, key):
+        return jnp.stack([state, p["rate"]])

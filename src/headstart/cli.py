@@ -60,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
     add["compare"].add_argument("problem", metavar="PROBLEM", help=problem)
     add["compare"].add_argument(
         "methods", metavar="METHOD", nargs="*",
-        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; all if none is named",
+        help="methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; those that the problem "
+        "lists if none is named",
     )  # fmt: skip
     add["compare"].add_argument("--seeds", type=_positive, default=2, metavar="N")
     add["compare"].add_argument(
@@ -168,7 +169,7 @@ def _compare(options: argparse.Namespace, _: Any) -> int:
     from headstart.report import write
 
     problem = problems.find(options.problem)
-    labels = list(dict.fromkeys(options.methods or methods.METHODS))
+    labels = list(dict.fromkeys(options.methods or problem.methods or methods.METHODS))
     jobs = [
         run.make_job(problem, label, seed, options.out)
         for seed in range(options.seeds)
@@ -229,7 +230,10 @@ def _study(options: argparse.Namespace, _: Any) -> int:
     from headstart import studies
 
     study = studies.find(options.name)
-    table = study.stored() if options.check else study.run(options.out, options.workers)
+    if options.check:
+        table = studies.stored(options.name)
+    else:
+        table = studies.run(options.name, options.out, options.workers)
     print(study.shown(table), end="\n\n")
     claims = study.claims(table)
     for claim in claims:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from headstart import configuration, envs, methods, problem
-from headstart.envs.environment import Environment, check_domain
+from headstart.envs.environment import Declared, check_domain
 from headstart.errors import HeadstartError
 from headstart.journal import Journal, Progress, silent
 from headstart.knowledge import Knowledge, write_atomically
@@ -322,7 +322,7 @@ def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -
     return rollout.returns(policy, batch, rounds).ravel()[:episodes]
 
 
-def check_policy_fits(facts: dict[str, Any], environment: Environment) -> None:
+def check_policy_fits(facts: dict[str, Any], environment: Declared) -> None:
     """Raises:
     HeadstartError: a policy with these facts cannot act in `environment`.
     """

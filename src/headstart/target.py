@@ -204,12 +204,12 @@ class Target:
             AllowanceSpent: fewer are left.
             HeadstartError: the environment has no such demonstrator.
         """
-        self.meter.charge(observations=n)
         batch = envs.start(self._domain, min(max(n, 1), COPIES), seed)
         if self.behaviour != "random":
             known = getattr(batch.environment, "demonstrators", {})
             if self.behaviour not in known:
                 raise unknown(f"demonstrator of {batch.environment.name}", self.behaviour, known)
+        self.meter.charge(observations=n)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space
         seen = [batch.reset()]

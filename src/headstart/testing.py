@@ -1,13 +1,16 @@
 """Hold an environment or a method to what it promises: ours in our tests, yours in yours."""
 
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from headstart import configuration, envs
-from headstart.envs.environment import Batch, Environment, Parameter
+from headstart.envs.compiled import CompiledBatch
+from headstart.envs.environment import Batch, Declared, Parameter
 from headstart.errors import HeadstartError
 from headstart.methods.method import Method
 from headstart.problem import Domain, TransferProblem, with_access
@@ -92,12 +95,12 @@ def examine(name: str) -> list[Finding]:
         findings += _examine_parameter(environment, parameter, declared, nominal)
     engine = getattr(environment, "engine", None)
     if engine is not None and hasattr(engine(1), "masses_and_inertias"):
-        findings += _examine_masses(environment)
+        findings += _examine_masses(environment.parameters, engine)
     return findings
 
 
 def _examine_parameter(
-    environment: Environment, name: str, declared: Parameter, nominal: np.ndarray
+    environment: Declared, name: str, declared: Parameter, nominal: np.ndarray
 ) -> list[Finding]:
     batch = envs.start(Domain(environment.name), COPIES, 0)
     stated = declared.low <= declared.nominal <= declared.high and declared.low < declared.high
@@ -121,19 +124,21 @@ def _examine_parameter(
     ]
 
 
-def _examine_masses(environment: Environment) -> list[Finding]:
+def _examine_masses(
+    parameters: Mapping[str, Parameter], start: Callable[[int], Any]
+) -> list[Finding]:
     """Mass and inertia keep their ratio, body by body, and the derived constants follow."""
     findings = []
-    for name, declared in environment.parameters.items():
+    for name, declared in parameters.items():
         if not name.endswith("mass"):
             continue
-        engine = environment.engine(1)
-        values = np.array([[p.nominal for p in environment.parameters.values()]])
+        engine = start(1)
+        values = np.array([[p.nominal for p in parameters.values()]])
         engine.set_parameters(np.arange(1), values)
-        before = engine.masses_and_inertias()  # pyright: ignore[reportAttributeAccessIssue]
-        values[0, list(environment.parameters).index(name)] = _away(declared)
+        before = engine.masses_and_inertias()
+        values[0, list(parameters).index(name)] = _away(declared)
         engine.set_parameters(np.arange(1), values)
-        after = engine.masses_and_inertias()  # pyright: ignore[reportAttributeAccessIssue]
+        after = engine.masses_and_inertias()
         ratio = after["mass"] / before["mass"]
         follows = np.allclose(after["inertia"], before["inertia"] * ratio[:, None], rtol=1e-12)
         derived = np.allclose(after["subtree"], after["mass"].sum(), rtol=1e-12)
@@ -150,13 +155,13 @@ def _away(declared: Parameter) -> float:
     return float(round(far)) if declared.integer else middle
 
 
-def _trace(environment: Environment, parameters: dict[str, float], seed: int) -> np.ndarray:
+def _trace(environment: Declared, parameters: dict[str, float], seed: int) -> np.ndarray:
     """Observations and rewards of random actions `[steps, copies, …]`, the actions always equal."""
     batch = envs.start(Domain(environment.name, **parameters), COPIES, seed)
     return _record(batch)
 
 
-def _traced(batch: Batch, changed: dict[int, float], seed: int) -> np.ndarray:
+def _traced(batch: Batch | CompiledBatch, changed: dict[int, float], seed: int) -> np.ndarray:
     """The same with a batch that has been used, reseeded; `changed` by column."""
     nominal = [p.nominal for p in batch.environment.parameters.values()]
     batch.values[:] = nominal
@@ -166,7 +171,7 @@ def _traced(batch: Batch, changed: dict[int, float], seed: int) -> np.ndarray:
     return _record(batch)
 
 
-def _record(batch: Batch) -> np.ndarray:
+def _record(batch: Batch | CompiledBatch) -> np.ndarray:
     rng = np.random.default_rng(0)
     space = batch.action_space
     seen = [_row(batch.reset(), np.zeros(COPIES))]

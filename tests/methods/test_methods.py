@@ -40,7 +40,7 @@ FIELDS = {
     },
     "darc": {
         "steps": 256,
-        "ratio": {"warmup": 64, "random_steps": 32, "every": 4, "hidden": [8]},
+        "ratio": {"warmup": 64, "after": 64, "random_steps": 32, "every": 4, "hidden": [8]},
         "learner": SMALL_SAC,
     },
     "domain-confusion": {"steps": 256, "observations": 40, "samples": 8, "learner": SMALL},

@@ -15,28 +15,18 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
-from headstart.envs.environment import Parameter, Step, check_domain, generator, words
+from headstart.envs.environment import Declared, Step, check_domain, generator, words
 from headstart.errors import HeadstartError, SimulationError
 from headstart.knowledge import filled, leaves
 from headstart.problem import Domain
 
 
-class World(Protocol):
+class World(Declared, Protocol):
     """An environment written in JAX: frozen, hashable, with pure functions of one example.
 
     `p` has one number for each parameter. A continuous action lies within its bounds.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def parameters(self) -> Mapping[str, Parameter]: ...
-    @property
-    def observation_space(self) -> spaces.Box: ...
-    @property
-    def action_space(self) -> spaces.Box | spaces.Discrete: ...
-    @property
-    def horizon(self) -> int: ...
     def reset(self, p: Mapping[str, Array], key: PRNGKeyArray) -> Any:
         """The state at an episode's start."""
         ...
@@ -127,8 +117,7 @@ class CompiledBatch:
             SimulationError: an episode was over, or a number is not finite.
         """
         chosen = self._mask(rows)
-        if (np.asarray(self._running.over) & chosen).any():
-            raise SimulationError("an episode that has ended must be reset before its next step")
+        self._check_under_way(chosen)
         if rows is not None:
             every = np.zeros((self.num, *action.shape[1:]), action.dtype)
             every[rows] = action
@@ -151,6 +140,7 @@ class CompiledBatch:
 
         The same as `step` with `policy.sample(obs, fold_in(key, t))`, step by step.
         """
+        self._check_under_way(self._mask(None))
         draws = jnp.stack([jnp.asarray(self._draws()) for _ in range(steps if self._varied else 1)])
         draws = jnp.broadcast_to(draws, (steps, *draws.shape[1:]))
         self._running, columns, obs = _scanned(
@@ -196,7 +186,7 @@ class CompiledBatch:
         if draw is None:
             return None
         state = jax.tree.map(lambda x: np.asarray(x[0]), self._running.state)
-        p = dict(zip(self.environment.parameters, np.float32(self.values[0]), strict=True))
+        p = dict(zip(self.environment.parameters, self.values[0].astype(np.float32), strict=True))
         return np.asarray(draw(state, p))
 
     def demonstrated(self, name: str) -> np.ndarray:
@@ -211,6 +201,10 @@ class CompiledBatch:
             chosen[:] = False
             chosen[rows] = True
         return chosen
+
+    def _check_under_way(self, chosen: np.ndarray) -> None:
+        if (np.asarray(self._running.over) & chosen).any():
+            raise SimulationError("an episode that has ended must be reset before its next step")
 
     def _draws(self) -> np.ndarray:
         """Parameters for the episodes that may begin at this step, `[env, parameters]`."""
@@ -335,6 +329,7 @@ def _scanned(
         running, obs = carry
         action = policy.sample(obs, jax.random.fold_in(key, t))
         step_key = jax.random.fold_in(own_key, count + t)
+        step: Any  # of traced arrays
         running, step = _advanced(world, True, running, action, everyone, draws[t], step_key)
         return (running, step.obs), Columns(obs, action, *step[:4])
 

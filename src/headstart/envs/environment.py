@@ -45,8 +45,8 @@ class Engine(Protocol):
     def restore(self, state: Mapping[str, np.ndarray]) -> None: ...
 
 
-class Environment(Protocol):
-    """A simulator or game: what it looks like, what may be varied, and how to start it.
+class Declared(Protocol):
+    """What every environment says of itself: what it looks like, and what may be varied.
 
     `horizon` is the number of steps after which an episode is truncated.
     """
@@ -61,6 +61,11 @@ class Environment(Protocol):
     def action_space(self) -> spaces.Box | spaces.Discrete: ...
     @property
     def horizon(self) -> int: ...
+
+
+class Environment(Declared, Protocol):
+    """A simulator or game, and how to start it."""
+
     def engine(self, num: int) -> Engine: ...
 
 
@@ -264,7 +269,7 @@ def generator(words: np.ndarray) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-def check_domain(environment: Environment, domain: Domain) -> None:
+def check_domain(environment: Declared, domain: Domain) -> None:
     """Hold a domain's parameters against what its environment declares.
 
     Raises:

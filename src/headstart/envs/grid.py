@@ -26,6 +26,7 @@ from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.environment import Parameter
+from headstart.envs.plan import Plan
 
 SIZE = 9
 STARTS = 3  # rows of the first column, from the bottom
@@ -98,6 +99,16 @@ class Grid:
 
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         return jnp.stack([state.x, state.y]) * jnp.float32(2 / (SIZE - 1)) - 1
+
+    def position(self, obs: np.ndarray) -> np.ndarray:
+        """Column and row `[..., 2]` from observations `[..., 2]`."""
+        return (obs + 1) * (SIZE - 1) / 2
+
+    def plan(self, p: Mapping[str, float]) -> Plan:
+        """The grid from above, in columns and rows."""
+        cells = [(x - 0.5, y - 0.5, 1.0, 1.0) for x, y in np.argwhere(walls(p))]
+        edge = SIZE - 0.5
+        return Plan((-0.5, edge, -0.5, edge), cells, {"start": (0.0, 1.0), "goal": GOAL})
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: the grid from above, the agent a disc."""

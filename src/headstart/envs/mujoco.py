@@ -120,6 +120,9 @@ class Robot:
                 integer=True,
             ),
             "action_delay": Parameter(0, 0, 8, "steps", "between command and torque", integer=True),
+            "random_force": Parameter(
+                0.0, 0.0, 500.0, "N", "standard deviation of a push on the torso, anew each step"
+            ),
             "observation_noise": Parameter(
                 0.0,
                 0.0,
@@ -181,6 +184,8 @@ class Simulator:
         self._disabled = np.full(num, -1)
         self._delay = np.zeros(num, np.int64)
         self._noise = np.zeros(num)
+        self._force = np.zeros(num)
+        self._pushed = self._sims.bind("xfrc_applied")
         self._applied = np.full((num, len(self._names)), np.nan)
         self._pending = np.zeros((num, longest + 1, model.nu))  # commands, newest first
 
@@ -210,6 +215,8 @@ class Simulator:
         self._disabled[rows] = p["disabled_joint"]
         self._delay[rows] = p["action_delay"]
         self._noise[rows] = p["observation_noise"]
+        self._force[rows] = p["random_force"]
+        self._pushed[rows] = 0.0
         self._sims.set_const(rows.astype(np.int32))
 
     def reset(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -247,7 +254,7 @@ class Simulator:
         self.set_state(np.arange(len(observation)), qpos, qvel)
         unclipped = (np.abs(qvel) < self.robot.velocity_clip).all(1)
         unclipped &= np.abs(qpos[:, 0]) < self.robot.place_clip
-        return unclipped & (self._delay == 0) & (self._noise == 0)
+        return unclipped & (self._delay == 0) & (self._noise == 0) & (self._force == 0)
 
     def step(
         self, rows: np.ndarray, action: np.ndarray, rng: np.random.Generator
@@ -262,6 +269,9 @@ class Simulator:
             broken = np.flatnonzero(disabled >= 0)
             command[broken, disabled[broken]] = 0.0
         self._ctrl[pick] = command
+        if self._force[rows].any():
+            push = self._force[rows, None] * rng.standard_normal((len(rows), 3))
+            self._pushed[rows, self._torso, :3] = push
         before = self._x()[pick].copy()
         self._sims.step(None if everyone else rows.astype(np.int32), robot.frame_skip)
         qpos, qvel = self._qpos[pick], self._qvel[pick]

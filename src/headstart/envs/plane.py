@@ -16,6 +16,7 @@ from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.environment import Parameter
+from headstart.envs.plan import Plan
 
 DT = 0.1  # seconds
 FULL_SPEED = 2.0  # m/s, at nominal drag
@@ -92,6 +93,23 @@ class Plane:
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         position = jnp.clip(state.position / ARENA, -FARTHEST, FARTHEST)
         return jnp.concatenate([position, state.velocity / FULL_SPEED])
+
+    def position(self, obs: np.ndarray) -> np.ndarray:
+        """Metres `[..., 2]` from observations `[..., 4]`."""
+        return obs[..., :2] * ARENA
+
+    def plan(self, p: Mapping[str, float]) -> Plan:
+        """The plane from above, in metres, with the fence if it is near."""
+        fence, thick = p["fence"], 0.1
+        if fence > FARTHEST * ARENA:
+            reach = 2 * ARENA
+            return Plan((-reach, reach, -reach, reach), [], {"start": (0.0, 0.0)})
+        out, long = fence + thick, 2 * (fence + thick)
+        fences = [
+            (-out, -out, thick, long), (fence, -out, thick, long),
+            (-out, -out, long, thick), (-out, fence, long, thick),
+        ]  # fmt: skip
+        return Plan((-out, out, -out, out), fences, {"start": (0.0, 0.0)})
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: the fenced square from above, or 10 m of it if it is wider.

@@ -151,6 +151,6 @@ class DQN:
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient[0], state.opt_state)
         policy: Any = optax.apply_updates(state.policy, step)  # pyright: ignore
-        slow: Any = optax.incremental_update(policy, state.slow_policy, self.slow_rate)
+        slow: Any = optax.incremental_update(policy, state.slow_policy, self.slow_rate)  # pyright: ignore
         judge = None if auxiliary is None else auxiliary.updated(state.auxiliary, gradient[1])
         return DQNState(policy, slow, opt_state, judge), log

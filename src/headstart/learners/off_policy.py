@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, PRNGKeyArray
@@ -78,6 +79,13 @@ class Stream:
         self.obs = state.get("obs")
 
 
+class Trained(NamedTuple):
+    """What comes out: the learner's state and, with a correction, what judged."""
+
+    agent: Any
+    judge: Any
+
+
 class Progress(NamedTuple):
     """Where a training loop stands."""
 
@@ -95,7 +103,7 @@ def train(
     correction: Correction | None = None,
     target: Target | None = None,
     auxiliary: Auxiliary | None = None,
-) -> Any:
+) -> Trained:
     """Train for at least `steps` steps, going on from the journal's checkpoint if there is one.
 
     With a correction, `target` is stepped as well, as often as the correction says. An auxiliary's
@@ -167,10 +175,15 @@ def train(
         journal.progress(journal.phase, done, steps)
         if journal.due() and done < steps:
             journal.save(_checkpoint(state, judge, loop, streams))
-    return state
+    return Trained(state, judge)
 
 
-def _begun(learner: Learner, space: Any, auxiliary: Auxiliary | None, key: PRNGKeyArray) -> Any:
+def _begun(
+    learner: Learner,
+    space: tuple[spaces.Box, Any],
+    auxiliary: Auxiliary | None,
+    key: PRNGKeyArray,
+) -> Any:
     if auxiliary is None:
         return learner.init(*space, key)
     if isinstance(learner, SAC):
@@ -211,7 +224,7 @@ def improve(
     learner: Learner, target: Target, state: Any, episodes_per_update: int, key: PRNGKeyArray
 ) -> Iterator[Policy]:
     """Policies for the target: the one given, then one after each round of episodes."""
-    yield learner.explorer(state, 1.0)
+    yield _kept(learner.explorer(state, 1.0))
     left = target.episodes_left
     if left is None:
         raise ValueError("improve needs a target with a limited number of episodes")
@@ -219,14 +232,20 @@ def improve(
     space = environment.observation_space, environment.action_space
     replay = Replay.empty(*space, learner.capacity, 1, learner.steps)
     pending: list[np.ndarray] = []  # rows that do not fill a chunk yet
-    total, iteration = left, 0
+    total, iteration, due = left, 0, 0.0
     while left > 0:
         seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
         batch = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(learner.explorer(state, 1 - left / total), batch, key=act_key)
         replay, pending = _remembered(replay, tried, pending, learner.steps)
-        count = int(learner.updates * len(tried.reward))
-        (state, _), log = _updates(learner, None, count, (state, None), (replay,), 0, update_key)
+        due += learner.updates * len(tried.reward)
+        count = int(due) if replay.filled > 0 else 0
+        log: dict[str, Any] = {}
+        if count:
+            (state, _), log = _updates(
+                learner, None, count, (state, None), (replay,), (0, 1.0), None, update_key
+            )
+        due -= count
         iteration += 1
         left -= batch.num
         target.journal.log(
@@ -237,7 +256,12 @@ def improve(
             **{name: float(value) for name, value in log.items()},
         )
         target.journal.progress("adapt", total - left, total)
-        yield learner.explorer(state, 1.0)
+        yield _kept(learner.explorer(state, 1.0))
+
+
+def _kept(policy: Policy) -> Policy:
+    """A copy, since the next round of updates gives up the arrays of the state."""
+    return jax.tree.map(jnp.copy, policy)
 
 
 def _remembered(

@@ -10,7 +10,7 @@ agent's state, so that they are saved, resumed and carried over with it.
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -214,7 +214,8 @@ def _update(
     returns = state.returns.merge((value + gae).reshape(-1, 1), valid, limit=1e5)
     new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
     critic = _rescaled(state.critic, scale / new_scale, (shift - new_shift) / new_scale)
-    log_prob, _ = state.policy.actor.log_prob_and_entropy(features, batch.action)
+    actor = cast(CategoricalActor | GaussianActor, state.policy.actor)
+    log_prob, _ = actor.log_prob_and_entropy(features, batch.action)
     size = valid.size
     samples = jax.tree.map(
         lambda x: x.reshape(size, *x.shape[2:]),
@@ -231,7 +232,8 @@ def _update(
 
     def loss(parts, parameters, s, key):
         actor, critic, learned = parts
-        seen = {"features": s["obs"]} if learned is None else activations(learned, s["obs"])
+        convolved = isinstance(learned, Convolutions)
+        seen = activations(learned, s["obs"]) if convolved else {"features": s["obs"]}
         features = seen["features"]
         log_prob, entropy = actor.log_prob_and_entropy(features, s["action"])
         # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.

@@ -52,10 +52,11 @@ class Replay(eqx.Module):
         discrete = isinstance(action, spaces.Discrete)
         image = observation.dtype == np.uint8
         columns = (slots, environments)
+        acted = columns if discrete else (*columns, *action.shape)
         seen = (*columns, *observation.shape)
         return Replay(
             obs=jnp.zeros(seen, jnp.uint8 if image else jnp.float32),
-            action=jnp.zeros((*columns, *action.shape), jnp.int32 if discrete else jnp.float32),
+            action=jnp.zeros(acted, jnp.int32 if discrete else jnp.float32),
             reward=jnp.zeros(columns, jnp.float32),
             next_obs=jnp.zeros(seen, jnp.uint8 if image else jnp.float32),
             terminated=jnp.zeros(columns, bool),
@@ -86,7 +87,7 @@ class Replay(eqx.Module):
     def sample(self, size: int, key: PRNGKeyArray, discount: float, steps: int = 1) -> Sample:
         """`size` transitions over at most `steps` steps, uniformly, with replacement.
 
-        A transition over several steps ends where its episode does.
+        A transition over several steps ends where its episode does, or the experience.
         """
         environments = self.reward.shape[1]
         time_key, env_key = jax.random.split(key)
@@ -101,7 +102,8 @@ class Replay(eqx.Module):
             reward = reward + jnp.where(running, factor * self.reward[here, env], 0.0)
             factor = jnp.where(running, factor * discount, factor)
             ended = self.terminated[here, env] | self.truncated[here, env]
-            last, running = here, running & ~ended
+            newest = age + k + 1 >= self.filled
+            last, running = here, running & ~ended & ~newest
         factor = jnp.where(self.terminated[last, env], 0.0, factor)
         return Sample(obs, action, reward, self.next_obs[last, env], factor, jnp.ones(size))
 

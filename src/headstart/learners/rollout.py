@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.environment import Step
-from headstart.learners.policy import Policy, greedy, prepared, sampled
+from headstart.learners.policy import Anything, Policy, greedy, prepared, sampled
 from headstart.learners.ppo import Transitions
 
 
@@ -21,7 +21,7 @@ class Environments(Protocol):
 
 
 def chunk(
-    policy: Policy, batch: Environments, obs: np.ndarray, steps: int, key: PRNGKeyArray
+    policy: Policy | Anything, batch: Environments, obs: np.ndarray, steps: int, key: PRNGKeyArray
 ) -> tuple[Transitions, np.ndarray]:
     """`steps` steps of every copy from `obs`, and the observations to go on from.
 
@@ -39,9 +39,9 @@ def chunk(
         step = batch.step(action)
         seen.append((obs, action, *step[:4]))
         obs = step.obs
-    columns: list[Any] = [np.stack(column) for column in zip(*seen, strict=True)]
-    ones: Any = np.ones(columns[2].shape, np.float32)
-    floats = [c.astype(np.float32) if c.dtype == np.float64 else c for c in columns]
+    stacked = [np.stack(column) for column in zip(*seen, strict=True)]
+    ones: Any = np.ones(stacked[2].shape, np.float32)
+    floats: list[Any] = [c.astype(np.float32) if c.dtype == np.float64 else c for c in stacked]
     return Transitions(*floats, weight=ones, valid=ones), obs
 
 

@@ -10,7 +10,7 @@ pass, and many steps are one compiled call.
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -132,9 +132,8 @@ class SAC:
         """One gradient step; to be called from compiled code."""
         next_key, act_key = jax.random.split(key)
         temperature = jnp.exp(state.log_temperature)
-        next_action, next_log_prob = state.policy.actor.sample_and_log_prob(
-            sample.next_obs, next_key
-        )
+        actor = cast(SquashedGaussianActor, state.policy.actor)
+        next_action, next_log_prob = actor.sample_and_log_prob(sample.next_obs, next_key)
         led_to = jnp.concatenate([sample.next_obs, next_action], axis=-1)
         next_value = jnp.minimum(*(critic(led_to)[:, 0] for critic in state.slow_critics))
         soft_value = next_value - temperature * next_log_prob
@@ -165,6 +164,6 @@ class SAC:
         step, opt_state = self._optimiser.update(gradient, state.opt_state)
         parts: Any = optax.apply_updates(parts, step)  # pyright: ignore[reportArgumentType]
         actor, critics, log_temperature = parts
-        slow: Any = optax.incremental_update(critics, state.slow_critics, self.slow_rate)
+        slow: Any = optax.incremental_update(critics, state.slow_critics, self.slow_rate)  # pyright: ignore
         policy = Policy(actor, state.policy.encoder)
         return SACState(policy, critics, slow, log_temperature, opt_state), log

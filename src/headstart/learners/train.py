@@ -17,8 +17,9 @@ Learner = PPO | SAC | DQN
 
 def train(learner: Learner, source: Source | Target, steps: int, key: PRNGKeyArray) -> Any:
     """The learner's state after at least `steps` steps of `source`; resumes by itself."""
-    loop = on_policy if isinstance(learner, PPO) else off_policy
-    return loop.train(learner, source, steps, key)  # pyright: ignore[reportArgumentType]
+    if isinstance(learner, PPO):
+        return on_policy.train(learner, source, steps, key)
+    return off_policy.train(learner, source, steps, key).agent
 
 
 def improve(

@@ -13,6 +13,7 @@ METHODS = {
     "source-only": "headstart.methods.source_only:SourceOnly",
     "oracle": "headstart.methods.oracle:Oracle",
     "darc": "headstart.methods.darc:Darc",
+    "random-force": "headstart.methods.random_force:RandomForce",
     "domain-confusion": "headstart.methods.domain_confusion:DomainConfusion",
     "random-convolution": "headstart.methods.random_convolution:RandomConvolution",
     "finetune": "headstart.methods.finetune:Finetune",

@@ -17,7 +17,7 @@ they learn from it.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -68,10 +68,18 @@ class Darc:
                 f"{self.steps} source steps need {wanted} target steps, and access.steps allows "
                 f"{left}: raise it, raise ratio.every, or lower ratio.random_steps"
             )
-        state = off_policy.train(
+        each = self.learner.environments * self.learner.steps
+        begins = (-(-self.learner.random_steps // each) + 1) * each
+        if self.ratio.target_steps(begins) < each:
+            raise HeadstartError(
+                f"the classifiers begin to learn after {begins} source steps, before any step of "
+                f"the target: raise ratio.random_steps to at least {each}"
+            )
+        trained = off_policy.train(
             self.learner, source, self.steps, key, correction=self.ratio, target=target
         )
-        return self.learner.knowledge(state)
+        networks = trained.judge.pair, trained.judge.residual
+        return self.learner.knowledge(trained.agent).with_part("ratio", networks)
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         if not self.finetune:
@@ -79,7 +87,8 @@ class Darc:
             return
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
-        fresh = self.learner.init(environment.observation_space, environment.action_space, init_key)
+        space = environment.observation_space, environment.action_space
+        fresh: Any = self.learner.init(*space, init_key)
         state = self.learner.graft(knowledge, fresh)
         yield from off_policy.improve(
             self.learner, target, state, self.episodes_per_update, improve_key

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -74,8 +75,8 @@ class DomainConfusion:
         check_frames(frames, source.environment.observation_space)
         kept = np.arange(len(frames)) % HELD_OUT > 0
         confusion = Confusion(
-            frames[kept], frames[~kept], self.variant, self.layer, self.weight, self.hidden,
-            self.learning_rate, self.samples,
+            jnp.asarray(frames[kept]), jnp.asarray(frames[~kept]), self.variant, self.layer,
+            self.weight, self.hidden, self.learning_rate, self.samples,
         )  # fmt: skip
         mean = source.at(source.domain.at_mean())
         return aligned(self.learner, mean, self.steps, train_key, confusion)
@@ -96,4 +97,5 @@ def aligned(
         return learner.train(source, steps, key, auxiliary)
     if isinstance(learner, PPO):
         return learner.knowledge(on_policy.train(learner, source, steps, key, auxiliary=auxiliary))
-    return learner.knowledge(off_policy.train(learner, source, steps, key, auxiliary=auxiliary))
+    trained = off_policy.train(learner, source, steps, key, auxiliary=auxiliary)
+    return learner.knowledge(trained.agent)

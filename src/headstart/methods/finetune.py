@@ -7,7 +7,7 @@ the target is exploration: `log_std` raises its standard deviation again before 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -57,7 +57,8 @@ class Finetune:
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
         learner = replace(self.learner, learning_rate=self.learning_rate)
-        fresh = learner.init(environment.observation_space, environment.action_space, init_key)
+        space = environment.observation_space, environment.action_space
+        fresh: Any = learner.init(*space, init_key)
         state = learner.graft(knowledge.only(self.carry), fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.errors import HeadstartError
+from headstart.knowledge import Knowledge
 from headstart.learners.networks import MLP
 from headstart.learners.ppo import Transitions
 from headstart.learners.replay import Sample
@@ -59,8 +60,10 @@ class Ratio:
     """Source steps before rewards are corrected."""
     random_steps: int = 10_000
     """Target steps with random actions at the start."""
+    after: int = 100_000
+    """Source steps before the target is stepped with the policy."""
     every: int = 10
-    """Source steps to one target step after the warm-up."""
+    """Source steps to one target step from then on."""
     scale: float = 1.0
     """What Δr is multiplied with."""
     classifiers: Literal["both", "triple"] = "both"
@@ -71,7 +74,8 @@ class Ratio:
     """The largest weight of a transition."""
 
     def __post_init__(self):
-        require(self, 0, math.inf, "noise", "learning_rate", "warmup", "random_steps", "scale")
+        require(self, 0, math.inf, "noise", "learning_rate", "scale")
+        require(self, 0, math.inf, "warmup", "random_steps", "after")
         require(self, 1, math.inf, "every", "max_weight")
 
     def init(self, observation: spaces.Box, action: Any, key: PRNGKeyArray) -> Classifiers:
@@ -92,13 +96,23 @@ class Ratio:
         residual = MLP((2 * obs + act, *self.hidden, 1), 0.1, residual_key, jax.nn.relu)
         return Classifiers(pair, residual, self._optimiser.init((pair, residual)))  # pyright: ignore
 
+    def graft(self, knowledge: Knowledge, observation: spaces.Box, action: Any) -> Classifiers:
+        """The classifiers that knowledge holds as its part `ratio`.
+
+        Raises:
+            KnowledgeError: there is none, or it does not fit these spaces.
+        """
+        fresh = self.init(observation, action, jax.random.key(0))
+        pair, residual = knowledge.graft("ratio", (fresh.pair, fresh.residual))
+        return Classifiers(pair, residual, fresh.opt_state)
+
     @property
     def _optimiser(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate)
 
     def target_steps(self, done: int) -> int:
         """Steps of the target to have taken after `done` steps of the source."""
-        return self.random_steps + max(done - self.warmup, 0) // self.every
+        return self.random_steps + max(done - self.after, 0) // self.every
 
     def log_ratio(
         self, classifiers: Classifiers, sample: Sample | Transitions
@@ -145,8 +159,8 @@ class Ratio:
         parts = state.pair, state.residual
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient, state.opt_state)
-        parts: Any = optax.apply_updates(parts, step)  # pyright: ignore
-        return Classifiers(*parts, opt_state), log
+        moved: Any = optax.apply_updates(parts, step)  # pyright: ignore
+        return Classifiers(moved[0], moved[1], opt_state), log
 
     def measure(
         self, state: Classifiers, source: Transitions, target: Transitions

@@ -3,37 +3,14 @@
 from pathlib import Path
 
 from headstart import problem
-from headstart.distributions import Normal
 from headstart.errors import HeadstartError, unknown
 from headstart.names import attribute
-from headstart.problem import Access, Domain, TransferProblem
-
-SHORT = {"steps": 280_000}
-SHORT_EPOPT = {**SHORT, "ensemble": 0.75, "trajectories": 32}
-"""Pre-training that fits a comparison of all methods into minutes."""
+from headstart.problem import Domain, TransferProblem
+from headstart.problems import appearance, off_dynamics, robustness
 
 PROBLEMS = {
     found.name: found
-    for found in (
-        TransferProblem(
-            name="hopper-mass",
-            description="From a hopper whose torso weighs 4.6 kg, or about that, to one of 9 kg",
-            source=Domain("hopper", torso_mass=Normal(4.0, 2.0, low=2.0, high=10.0)),
-            target=Domain("hopper", torso_mass=9.0),
-            access=Access(shots=(0, 1, 5, 20, 100, 500)),
-            sweep={"torso_mass": (3, 4.5, 6, 7.5, 9)},
-            episodes=10,
-            sweep_episodes=4,
-            methods={
-                "source-only": SHORT,
-                "oracle": SHORT,
-                "finetune": SHORT,
-                "domain-randomization": SHORT,
-                "epopt": SHORT_EPOPT,
-                "epopt-posterior": {"epopt": SHORT_EPOPT, "retrain": 80_000},
-            },
-        ),
-    )
+    for found in (*robustness.PROBLEMS, *off_dynamics.PROBLEMS, *appearance.PROBLEMS)
 }
 
 

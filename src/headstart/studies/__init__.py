@@ -1,17 +1,31 @@
 """Published claims, re-run.
 
-A study is a module with `run(out, workers)`, which gives its table of results, `stored()`, the one
-that came with this version, `shown(table)` for a person, and `claims(table)`.
+A study is a module with `arms()`, the runs that it compares, by name; `collect(out)`, its table of
+results from the finished ones; `draw(table, path)`, `shown(table)` for a person, and
+`claims(table)`. Its results as they came with this version lie beside it, as JSON.
 """
 
 import importlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from headstart.errors import unknown
+from headstart.errors import HeadstartError, unknown
+
+if TYPE_CHECKING:
+    from headstart.problem import TransferProblem
+    from headstart.result import Result
+    from headstart.run import Job
 
 STUDIES = {
     "epopt-hopper": "EPOpt on the hopper: robustness to the torso's mass, and its posterior",
+    "darc-wall": "DARC on a grid whose target has a wall, and the reverse",
+    "darc-archery": "DARC's corrected reward for one arrow in the wind",
+    "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
+    "confusion-drive": "Domain confusion from sun to rain and dusk, from a few hundred frames",
 }
 
 
@@ -24,6 +38,31 @@ class Claim:
     evidence: str
 
 
+@dataclass(frozen=True)
+class Arm:
+    """One of the things compared: a method, as `compare` names it, on a problem, from some seeds."""
+
+    problem: "TransferProblem"
+    label: str
+    seeds: int
+
+    def jobs(self, out: Path) -> "list[Job]":
+        from headstart.run import make_job
+
+        return [make_job(self.problem, self.label, seed, out) for seed in range(self.seeds)]
+
+    def folders(self, out: Path) -> list[Path]:
+        return [out / self.problem.name / self.label / str(seed) for seed in range(self.seeds)]
+
+    def results(self, out: Path) -> "list[Result]":
+        """Raises:
+        HeadstartError: a run is not finished.
+        """
+        from headstart.result import Result
+
+        return [Result.read(folder / "result.json") for folder in self.folders(out)]
+
+
 def find(name: str) -> ModuleType:
     """Raises:
     HeadstartError: there is no such study.
@@ -31,3 +70,47 @@ def find(name: str) -> ModuleType:
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     return importlib.import_module(f"headstart.studies.{name.replace('-', '_')}")
+
+
+def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
+    """Run what is not yet there below `out`, and write `out/NAME.json` and its figure.
+
+    Raises:
+        HeadstartError: a run failed.
+    """
+    from headstart.grid import LocalProcesses, run_all
+    from headstart.progress import board
+    from headstart.run import prepare
+
+    study = find(name)
+    arms: Mapping[str, Arm] = study.arms()
+    seeds = range(max(arm.seeds for arm in arms.values()))
+    every = [arm.jobs(out) for arm in arms.values()]
+    jobs = [jobs[seed] for seed in seeds for jobs in every if seed < len(jobs)]
+    todo = [job for job in jobs if not prepare(job, resume=True)]
+    engine = LocalProcesses(workers) if workers else LocalProcesses()
+    with board(len(todo)) as watch:
+        failures = run_all(todo, engine, watch)
+    if failures:
+        raise HeadstartError(
+            f"{len(failures)} of {len(jobs)} runs failed, first {failures[0].job.folder}: "
+            f"{failures[0].reason}; run the study again to go on with it"
+        )
+    table = study.collect(out)
+    path = out / f"{name}.json"
+    path.write_text(json.dumps(table, indent=1))
+    study.draw(table, path.with_suffix(".svg"))
+    return table
+
+
+def stored(name: str) -> dict[str, Any]:
+    """The results that came with this version.
+
+    Raises:
+        HeadstartError: none came with it.
+    """
+    path = Path(__file__).parent / f"{name.replace('-', '_')}.json"
+    find(name)
+    if not path.exists():
+        raise HeadstartError(f"{path} is not there: run the study without --check")
+    return json.loads(path.read_text())

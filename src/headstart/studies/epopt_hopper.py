@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 
 from headstart.distributions import Normal
-from headstart.errors import HeadstartError
 from headstart.problem import Access, Domain, TransferProblem
-from headstart.result import Result, estimate, iqm
-from headstart.studies import Claim
+from headstart.result import estimate, iqm
+from headstart.studies import Arm, Claim
 
-STORED = Path(__file__).parent / "epopt_hopper.json"
 SEEDS = 5
 STEPS = "1000000"
 MASSES = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
@@ -65,31 +63,9 @@ POLICIES = {
 }
 
 
-def run(out: Path, workers: int | None) -> dict[str, Any]:
-    """Run what is not yet there below `out`, and write `out/epopt-hopper.json` and its figure."""
-    from headstart import run as runs
-    from headstart.grid import LocalProcesses, run_all
-    from headstart.progress import board
-
-    jobs = [
-        runs.make_job(problem, label, seed, out)
-        for seed in range(SEEDS)
-        for problem, label in POLICIES.values()
-    ]
-    todo = [job for job in jobs if not runs.prepare(job, resume=True)]
-    engine = LocalProcesses(workers) if workers else LocalProcesses()
-    with board(len(todo)) as watch:
-        failures = run_all(todo, engine, watch)
-    if failures:
-        raise HeadstartError(
-            f"{len(failures)} of {len(jobs)} runs failed, first {failures[0].job.folder}: "
-            f"{failures[0].reason}; run the study again to go on with it"
-        )
-    table = collect(out)
-    path = out / "epopt-hopper.json"
-    path.write_text(json.dumps(table, indent=1))
-    draw(table, path.with_suffix(".svg"))
-    return table
+def arms() -> dict[str, Arm]:
+    """What is compared."""
+    return {name: Arm(problem, label, SEEDS) for name, (problem, label) in POLICIES.items()}
 
 
 def collect(out: Path) -> dict[str, Any]:
@@ -97,9 +73,8 @@ def collect(out: Path) -> dict[str, Any]:
     policies: dict[str, Any] = {}
     posterior = []
     versions: dict[str, str] = {}
-    for name, (problem, label) in POLICIES.items():
-        folders = [out / problem.name / label / str(seed) for seed in range(SEEDS)]
-        results = [Result.read(folder / "result.json") for folder in folders]
+    for name, arm in arms().items():
+        folders, results = arm.folders(out), arm.results(out)
         versions = results[0].versions
         kind = "adapted" if "posterior" in name else "zero_shot"
         policies[name] = {
@@ -130,17 +105,6 @@ def collect(out: Path) -> dict[str, Any]:
 def scores(table: dict[str, Any], name: str) -> np.ndarray:
     """Mean return `[seeds, masses]` of a policy."""
     return np.array(table["policies"][name]["returns"]).mean(2)
-
-
-def stored() -> dict[str, Any]:
-    """The results that came with this version.
-
-    Raises:
-        HeadstartError: none came with it.
-    """
-    if not STORED.exists():
-        raise HeadstartError(f"{STORED} is not there: run the study without --check")
-    return json.loads(STORED.read_text())
 
 
 def shown(table: dict[str, Any]) -> str:

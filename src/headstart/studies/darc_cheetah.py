@@ -1,0 +1,150 @@
+"""DARC on the half-cheetah (Eysenbach et al., ICLR 2021, arXiv 2006.13916, section 6).
+
+The target's half-cheetah has a dead joint, or a wall behind it that it may run into. The paper's
+returns are figures that were never tabulated; what is held against it is what it says of them: that
+DARC beats RL in the source, and RL on the target from as many target steps; that leaving out the
+classifier on (s, a), or the noise on the classifiers' inputs, hurts; and that DARC cannot learn what
+the source does not allow, which the reversed problems show.
+
+Reduced, and changed: 80,000 source steps and not 10⁶, networks of two layers of 128 and not 256, a
+tenth of the rest in proportion; the two-way cheetah's observation holds its place, since the wall's
+is fixed; the target is stepped from the start, so that both classifiers see both domains through the
+same policies.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.problems import find
+from headstart.result import estimate, iqm
+from headstart.studies import Arm, Claim
+
+SEEDS, FEWER = 5, 3
+BODIES = {"broken": "broken-cheetah", "obstacle": "cheetah-obstacle"}
+HEADLINE = ("source-only", "RL on the target, as many target steps", "DARC")
+FURTHER = {
+    "no classifier on (s, a)": "darc:ratio.classifiers=triple",
+    "no noise": "darc:ratio.noise=0",
+    "importance weighting": "darc:ratio.use=weight",
+    "random forces": "random-force",
+    "oracle": "oracle",
+}
+
+
+def arms() -> dict[str, Arm]:
+    """What is compared: the headline first, then the reversals, then the rest."""
+    found: dict[str, Arm] = {}
+    for body, name in BODIES.items():
+        labels = ("source-only", f"oracle:steps={_target_steps(name)}", "darc")
+        for arm, label in zip(HEADLINE, labels, strict=True):
+            found[f"{body}: {arm}"] = Arm(find(name), label, SEEDS)
+    for body, name in BODIES.items():
+        for arm, label in (("source-only", "source-only"), ("DARC", "darc"), ("oracle", "oracle")):
+            found[f"{body}, reversed: {arm}"] = Arm(find(f"{name}-reversed"), label, FEWER)
+    for arm, label in FURTHER.items():
+        for body, name in BODIES.items():
+            found[f"{body}: {arm}"] = Arm(find(name), label, FEWER)
+    return found
+
+
+def _target_steps(name: str) -> int:
+    """What DARC takes of the target in all."""
+    fields = find(name).methods["darc"]
+    ratio = fields["ratio"]
+    return ratio["random_steps"] + (fields["steps"] - ratio["after"]) // ratio["every"]
+
+
+def collect(out: Path) -> dict[str, Any]:
+    """Returns on the target by arm and seed, and DARC's log."""
+    import json
+
+    table: dict[str, Any] = {"arms": {}, "logs": {}}
+    for name, arm in arms().items():
+        results = arm.results(out)
+        table["arms"][name] = {
+            "returns": [round(result.shots[-1].score, 1) for result in results],
+            "source_steps": [result.source["steps"] for result in results],
+            "target_steps": [result.target["steps"] for result in results],
+            "seconds": [round(result.seconds["pretrain"]) for result in results],
+        }
+        table["versions"] = results[0].versions
+        if name.endswith(": DARC"):
+            kept = ("steps", "delta", "fresh_accuracy", "calibration_error")
+            table["logs"][name] = [
+                [
+                    {k: row[k] for k in kept}
+                    for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+                    if row["phase"] == "pretrain" and "delta" in row
+                ][::4]
+                for folder in arm.folders(out)
+            ]
+    return table
+
+
+def shown(table: dict[str, Any]) -> str:
+    """Returns on the target, one arm a line."""
+    lines = ["".ljust(54) + "   iqm   by seed".ljust(44) + "target steps"]
+    for name, arm in table["arms"].items():
+        seeds = " ".join(f"{score:6.0f}" for score in arm["returns"])
+        used = np.mean(arm["target_steps"])
+        lines.append(f"{name:<54}{iqm(arm['returns']):6.0f}   {seeds:<38}{used:10,.0f}")
+    return "\n".join(lines)
+
+
+def claims(table: dict[str, Any]) -> list[Claim]:
+    """What the paper says, held against the numbers."""
+    score = {name: iqm(arm["returns"]) for name, arm in table["arms"].items()}
+    found = []
+    for body in BODIES:
+        darc = score[f"{body}: DARC"]
+        source, target = (score[f"{body}: {arm}"] for arm in HEADLINE[:2])
+        found += [
+            Claim(
+                f"{body}: DARC's return is at least 1.3 times source-only's",
+                darc >= 1.3 * source and darc > 0,
+                f"{darc:.0f} against {source:.0f}",
+            ),
+            Claim(
+                f"{body}: it is above that of RL on the target from as many target steps",
+                darc > target,
+                f"{darc:.0f} against {target:.0f}",
+            ),
+        ]
+        # Against as many seeds as the ablations have.
+        same = iqm(table["arms"][f"{body}: DARC"]["returns"][:FEWER])
+        for arm in list(FURTHER)[:2]:
+            worse = score[f"{body}: {arm}"]
+            found.append(
+                Claim(f"{body}: {arm} is worse", worse < same, f"{worse:.0f} against {same:.0f}")
+            )
+        reversed_darc = score[f"{body}, reversed: DARC"]
+        plain, best = (score[f"{body}, reversed: {arm}"] for arm in ("source-only", "oracle"))
+        found.append(
+            Claim(
+                f"{body}, reversed: DARC fails: no better than source-only, and below the oracle",
+                reversed_darc <= 1.1 * plain and reversed_darc < best,
+                f"{reversed_darc:.0f} against {plain:.0f} and {best:.0f}",
+            )
+        )
+    return found
+
+
+def draw(table: dict[str, Any], path: Path) -> None:
+    """Returns by arm, with intervals over seeds and every seed a dot; forward and reversed."""
+    from headstart.report.figures import colour, figure, save
+
+    fig, axes = figure(columns=2, height=5.4)
+    for axis, body in zip(axes, BODIES, strict=True):
+        names = [name for name in table["arms"] if name.startswith(body)]
+        for row, name in enumerate(reversed(names)):
+            returns = table["arms"][name]["returns"]
+            found = estimate([returns])
+            number = 1 if name.endswith(": DARC") else 0
+            axis.barh(row, found.value, color=colour(number), alpha=0.35)
+            axis.plot(returns, np.full(len(returns), row), "o", color=colour(number), markersize=3)
+        axis.set_title(f"{BODIES[body]}: return on the target")
+        if axis is axes[0]:
+            axis.set_yticks(range(len(names)), [n.split(body)[1][2:] for n in reversed(names)])
+    save(fig, path)
