@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.envs.drive import DT, TRAFFIC_SPEED, drive
+from headstart.envs.drivers import careful, reckless
 
 LOOKS = {
     "view": 1.0,
