@@ -27,7 +27,7 @@ GRID = {
     "discount": 0.95, "exploration": 0.8, "random_steps": 5000,
 }  # fmt: skip
 GRID_RATIO = {
-    "hidden": [64, 64], "noise": 0.1, "learning_rate": 1e-3, "scale": 0.2, "warmup": 5000,
+    "hidden": [64, 64], "noise": 0.1, "learning_rate": 1e-3, "scale": 0.1, "warmup": 5000,
     "random_steps": 5000, "after": 5000, "every": 5,
 }  # fmt: skip
 ARROW = {

@@ -13,6 +13,7 @@ from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
 from headstart.report.figures import band, colour, figure, legend, svg
+from headstart.report.views import stills
 from headstart.result import (
     Estimate,
     Result,
@@ -47,6 +48,10 @@ def write(folder: Path) -> Path:
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(folder, results), "learning"),
+        judges_figure=_judges_figure(folder, results),
+        views={"source": stills(problem.source), "target": stills(problem.target)},
+        paths_figure=_paths_figure(folder, results, problem),
+        correction_figure=_correction_figure(folder, results, problem),
         movies=_movies(folder, results, problem),
         seeds={label: [r.seed for r in runs] for label, runs in results.items()},
         fewest=min(len(runs) for runs in results.values()),
@@ -196,6 +201,89 @@ def _learning_figure(folder: Path, results: Results):
     axes[1].set_xlabel("episodes on the target")
     legend(fig, max(axes, key=lambda axis: len(axis.get_lines())))
     return fig
+
+
+JUDGED = ("domain_accuracy", "fresh_accuracy", "calibration_error", "delta")
+"""What classifiers of the two domains write into the log."""
+
+
+def _judges_figure(folder: Path, results: Results) -> str | None:
+    """How well classifiers told the domains apart while they trained, if any method has one."""
+    curves: list[tuple[int, str, list[Any], list[Any]]] = []
+    for index, (label, runs) in enumerate(results.items()):
+        for run in runs:
+            path = folder / label / str(run.seed) / "log.jsonl"
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            for name in JUDGED:
+                chosen = [r for r in rows if r["phase"] == "pretrain" and name in r]
+                x, y = [r["steps"] for r in chosen], [r[name] for r in chosen]
+                if chosen and len(set(x)) > 1:
+                    curves.append((index, name, x, y))
+    names = [name for name in JUDGED if any(curve[1] == name for curve in curves)]
+    if not names:
+        return None
+    fig, axes = figure(columns=len(names), share=False)
+    for axis, name in zip(axes, names, strict=True):
+        for index, _, x, y in (curve for curve in curves if curve[1] == name):
+            label = list(results)[index]
+            known = axis.get_legend_handles_labels()[1]
+            axis.plot(
+                x, _smoothed(y), color=colour(index), linewidth=0.9,
+                label=None if label in known else label,
+            )  # fmt: skip
+        axis.set_title(name.replace("_", " "))
+        axis.set_xlabel("steps")
+    legend(fig, axes[0])
+    return svg(fig, "judges")
+
+
+def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> str | None:
+    """Each method's way through source and target, where they can be seen from above."""
+    from headstart.report.maps import draw_paths, has_plan
+
+    if not has_plan(problem.target):
+        return None
+    policies = {
+        label: _policy(folder / label / str(runs[0].seed)) for label, runs in results.items()
+    }
+    fig, axes = figure(columns=2, height=4.6)
+    for axis, (side, domain) in zip(axes, _sides(problem), strict=True):
+        draw_paths(axis, domain, policies, results[next(iter(results))][0].seed)
+        axis.set_title(side)
+    legend(fig, axes[0])
+    return svg(fig, "paths")
+
+
+def _correction_figure(folder: Path, results: Results, problem: TransferProblem) -> str | None:
+    """What each move of the source was worth to the target, by the first method that has judged."""
+    import jax
+
+    from headstart.report.maps import draw_correction, has_plan
+    from headstart.run import Job
+
+    judges = [label for label, runs in results.items() if label.split(":")[0] == "darc" and runs]
+    if not judges or not has_plan(problem.source):
+        return None
+    fig, axes = figure(columns=1, width=5.2, height=4.4)
+    run = folder / judges[0] / str(results[judges[0]][0].seed)
+    ratio: Any = Job.read(run).method
+    lines = draw_correction(
+        axes[0], ratio.ratio, Knowledge.load(run / "knowledge"), _policy(run), problem.source,
+        jax.random.key(0),
+    )  # fmt: skip
+    fig.colorbar(lines, ax=axes[0], label="Δr", shrink=0.8)
+    axes[0].set_title(f"{judges[0]}: moves made in the source")
+    return svg(fig, "correction")
+
+
+def _sides(problem: TransferProblem):
+    return ("source", problem.source), ("target", problem.target)
+
+
+def _policy(run: Path) -> Any:
+    from headstart.learners.policy import policy_from
+
+    return policy_from(Knowledge.load(run / "adapted"))
 
 
 def _smoothed(values: Sequence[float], share: float = 0.9) -> list[float]:

@@ -24,14 +24,16 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def figure(columns: int = 1, width: float = 9.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
-    """A row of axes that share the vertical scale."""
+def figure(
+    columns: int = 1, width: float = 9.0, height: float = 3.8, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A row of axes, which share the vertical scale or not."""
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         fig, axes = plt.subplots(
             1,
             columns,
             figsize=(width, height),
-            sharey=True,
+            sharey=share,
             squeeze=False,
             layout="constrained",
         )

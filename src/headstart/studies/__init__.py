@@ -40,7 +40,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things compared: a method, as `compare` names it, on a problem, from some seeds."""
+    """One of the things compared: a method, as `compare` names it, on a problem, some seeds."""
 
     problem: "TransferProblem"
     label: str

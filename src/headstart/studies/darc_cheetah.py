@@ -51,9 +51,10 @@ def arms() -> dict[str, Arm]:
 
 def _target_steps(name: str) -> int:
     """What DARC takes of the target in all."""
-    fields = find(name).methods["darc"]
-    ratio = fields["ratio"]
-    return ratio["random_steps"] + (fields["steps"] - ratio["after"]) // ratio["every"]
+    from headstart.run import make_job
+
+    darc: Any = make_job(find(name), "darc", 0, Path("runs")).method
+    return darc.ratio.target_steps(darc.steps)
 
 
 def collect(out: Path) -> dict[str, Any]:

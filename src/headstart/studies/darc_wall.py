@@ -67,9 +67,7 @@ def shown(table: dict[str, Any]) -> str:
 def claims(table: dict[str, Any]) -> list[Claim]:
     """What the paper says, held against the numbers."""
     success = {name: arm["success"] for name, arm in table["arms"].items()}
-    lengths = {
-        name: [len(way) - 1 for way in arm["paths"]] for name, arm in table["arms"].items()
-    }
+    lengths = {name: [len(way) - 1 for way in arm["paths"]] for name, arm in table["arms"].items()}
     short, long = max(lengths["reversed: oracle"]), min(lengths["reversed: DARC"])
     return [
         Claim(

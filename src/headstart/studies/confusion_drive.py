@@ -1,0 +1,135 @@
+"""Domain confusion from sun to rain and dusk.
+
+The lecture's claim, in numbers of its own: a driver trained in the sun, with a few hundred unlabelled
+frames of the other weather, drives in it almost as one who was trained there; and frames of drivers
+who leave the road do not serve, since they differ in what matters. The three ways of defeating the
+classifier stand side by side, with two baselines that take nothing of the target.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.problems import find
+from headstart.result import estimate, iqm
+from headstart.studies import Arm, Claim
+
+SEEDS, FEWER = 5, 3
+WEATHERS = {"rain": "rainy-drive", "dusk": "dusk-drive"}
+VARIANTS = ("reversal", "inverted", "uniform")
+BAD = "rain, frames of bad drivers: reversal"
+
+
+def arms() -> dict[str, Arm]:
+    """What is compared, the headline first."""
+    found: dict[str, Arm] = {}
+    for weather, name in WEATHERS.items():
+        for label in ("source-only", "oracle"):
+            found[f"{weather}: {label}"] = Arm(find(name), label, SEEDS)
+        for variant in VARIANTS:
+            label = f"domain-confusion:variant={variant}"
+            found[f"{weather}: {variant}"] = Arm(find(name), label, SEEDS)
+    bad = find("rainy-drive-bad-drivers")
+    found[BAD] = Arm(bad, "domain-confusion:variant=reversal", SEEDS)
+    for label in ("random-convolution", "domain-randomization"):
+        for weather, name in WEATHERS.items():
+            found[f"{weather}: {label}"] = Arm(find(name), label, FEWER)
+    return found
+
+
+def collect(out: Path) -> dict[str, Any]:
+    """Returns on the target by arm and seed, and the classifiers' accuracy."""
+    import json
+
+    table: dict[str, Any] = {"arms": {}}
+    for name, arm in arms().items():
+        results = arm.results(out)
+        table["arms"][name] = {
+            "returns": [round(result.shots[-1].score, 2) for result in results],
+            "source_steps": [result.source["steps"] for result in results],
+            "target_observations": [result.target["observations"] for result in results],
+        }
+        table["versions"] = results[0].versions
+        if "domain-confusion" in arm.label:
+            table["arms"][name]["accuracy"] = [
+                [
+                    round(row["domain_accuracy"], 3)
+                    for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+                    if "domain_accuracy" in row
+                ][::4]
+                for folder in arm.folders(out)
+            ]
+    return table
+
+
+def closed(table: dict[str, Any], name: str) -> float:
+    """Share of the gap between source-only and the oracle that an arm closes."""
+    score = {arm: iqm(found["returns"]) for arm, found in table["arms"].items()}
+    weather = name[:4]
+    low, high = score[f"{weather}: source-only"], score[f"{weather}: oracle"]
+    return (score[name] - low) / (high - low)
+
+
+def shown(table: dict[str, Any]) -> str:
+    """Returns on the target and the share of the gap closed, one arm a line."""
+    lines = ["".ljust(40) + "   iqm   gap closed   by seed"]
+    for name, arm in table["arms"].items():
+        seeds = " ".join(f"{score:6.1f}" for score in arm["returns"])
+        share = f"{100 * closed(table, name):5.0f} %"
+        lines.append(f"{name:<40}{iqm(arm['returns']):6.1f}   {share:>10}   {seeds}")
+    return "\n".join(lines)
+
+
+def claims(table: dict[str, Any]) -> list[Claim]:
+    """What was claimed, held against the numbers."""
+    found = []
+    for weather in WEATHERS:
+        low, high = (
+            iqm(table["arms"][f"{weather}: {arm}"]["returns"]) for arm in ("source-only", "oracle")
+        )
+        found.append(
+            Claim(
+                f"{weather}: there is a gap to close: source-only is below 80 % of the oracle",
+                low < 0.8 * high,
+                f"{low:.1f} against {high:.1f}",
+            )
+        )
+        for variant in VARIANTS:
+            arm = table["arms"][f"{weather}: {variant}"]
+            share = closed(table, f"{weather}: {variant}")
+            frames = max(arm["target_observations"])
+            found.append(
+                Claim(
+                    f"{weather}: {variant} closes at least 70 % of it with at most 1,000 frames",
+                    share >= 0.7 and frames <= 1000,
+                    f"{100 * share:.0f} % with {frames} frames",
+                )
+            )
+    good, bad = (closed(table, name) for name in ("rain: reversal", BAD))
+    found.append(
+        Claim(
+            "frames of bad drivers close less",
+            bad < good,
+            f"{100 * bad:.0f} % against {100 * good:.0f} %",
+        )
+    )
+    return found
+
+
+def draw(table: dict[str, Any], path: Path) -> None:
+    """Returns by arm, every seed a dot."""
+    from headstart.report.figures import colour, figure, save
+
+    fig, axes = figure(columns=2, height=4.2)
+    for axis, weather in zip(axes, WEATHERS, strict=True):
+        names = [name for name in table["arms"] if name.startswith(weather)]
+        for row, name in enumerate(reversed(names)):
+            returns = table["arms"][name]["returns"]
+            number = 1 if name.split(": ")[1] in VARIANTS else 0
+            axis.barh(row, estimate([returns]).value, color=colour(number), alpha=0.35)
+            axis.plot(returns, np.full(len(returns), row), "o", color=colour(number), markersize=3)
+            axis.text(1, row, name.removeprefix(weather)[2:], va="center", fontsize=8)
+        axis.set_yticks([])
+        axis.set_xlabel(f"return in {WEATHERS[weather].removesuffix('-drive')} weather")
+    save(fig, path)
