@@ -169,7 +169,7 @@ def test_updates_in_one_call_are_those_of_separate_calls():
 
 
 def test_gradient_steps_are_as_many_as_stated(monkeypatch):
-    """0.3 for each of the 64 steps after the random ones."""
+    """2.5 for each of the 8 chunks after the random ones."""
     counts = []
 
     def counted(learner, correction, count, carry, *_):
@@ -177,9 +177,9 @@ def test_gradient_steps_are_as_many_as_stated(monkeypatch):
         return carry, {}
 
     monkeypatch.setattr(off_policy, "_updates", counted)
-    few = replace(SMALL, steps=2, random_steps=16, updates=0.3)
+    few = replace(SMALL, steps=2, random_steps=16, updates=0.3125)
     train(few, Source(Domain("archery")), 80, jax.random.key(0))
-    assert counts == [2, 2, 3, 2, 3, 2, 2, 3]
+    assert counts == [2, 3] * 4
 
 
 class Stopped(Exception):

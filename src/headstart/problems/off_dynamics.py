@@ -22,6 +22,13 @@ def _methods(steps: int, learner: dict[str, Any], ratio: dict[str, Any]) -> dict
     }
 
 
+def _robot_methods(
+    steps: int, learner: dict[str, Any], ratio: dict[str, Any]
+) -> dict[str, Any]:
+    found = _methods(steps, learner, ratio)
+    return {**found, "random-force": found["source-only"]}
+
+
 GRID = {
     "algorithm": "dqn", "hidden": [64, 64], "n_step": 1, "updates": 0.5, "batch": 128,
     "discount": 0.95, "exploration": 0.8, "random_steps": 5000,
@@ -42,7 +49,7 @@ CHEETAH = {
     "algorithm": "sac", "hidden": [128, 128], "batch": 128, "random_steps": 2000,
     "learning_rate": 1e-3,
 }  # fmt: skip
-CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 0}
+CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
 
 FORWARD = (
     TransferProblem(
@@ -69,7 +76,7 @@ FORWARD = (
         source=Domain("half-cheetah"),
         target=Domain("half-cheetah", disabled_joint=0),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_methods(80_000, CHEETAH, CHEETAH_RATIO),
+        methods=_robot_methods(80_000, CHEETAH, CHEETAH_RATIO),
     ),
     TransferProblem(
         name="cheetah-obstacle",
@@ -77,7 +84,7 @@ FORWARD = (
         source=Domain("two-way-cheetah"),
         target=Domain("two-way-cheetah", wall=2.0),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_methods(80_000, CHEETAH, CHEETAH_RATIO),
+        methods=_robot_methods(80_000, CHEETAH, CHEETAH_RATIO),
     ),
     TransferProblem(
         name="arena",

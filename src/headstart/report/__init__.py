@@ -142,14 +142,18 @@ def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
 def _shown(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
+    digits = 0 if abs(estimate.value) >= 100 else 2
+    value = f"{estimate.value:,.{digits}f}"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:,.0f}"
-    return f"{estimate.value:,.0f} [{estimate.low:,.0f}, {estimate.high:,.0f}]"
+        return value
+    return f"{value} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
 
 
 def _shots_figure(results: Results):
-    fig, (axis,) = figure()
     shots = [shot.episodes for shot in next(iter(results.values()))[0].shots]
+    if len(shots) == 1:
+        return _returns_figure(results)
+    fig, (axis,) = figure()
     for index, (label, runs) in enumerate(results.items()):
         scores = np.array([[shot.score for shot in run.shots] for run in runs])
         band(axis, shots, [estimate([column]) for column in scores.T], label, index)
@@ -159,6 +163,18 @@ def _shots_figure(results: Results):
     axis.set_xlabel("episodes on the target")
     axis.set_ylabel("return on the target")
     legend(fig, axis)
+    return fig
+
+
+def _returns_figure(results: Results):
+    """Where there is one shot only: every method's return, a dot for each seed."""
+    fig, (axis,) = figure(height=0.8 + 0.4 * len(results))
+    for index, (label, runs) in enumerate(results.items()):
+        scores, row = [run.shots[0].score for run in runs], len(results) - index
+        axis.barh(row, estimate([scores]).value, color=colour(index), alpha=0.35, height=0.6)
+        axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=4)
+    axis.set_yticks(range(len(results), 0, -1), list(results))
+    axis.set_xlabel("return on the target")
     return fig
 
 
