@@ -143,9 +143,10 @@ class Counted:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Raises:
-        AllowanceSpent: episodes are limited; to play one again would be to have it twice.
+        AllowanceSpent: episodes are limited, and steps are not; to play one again would be to have
+            it twice.
         """
-        if self._meter.episode_limit is not None:
+        if self._meter.episode_limit is not None and self._meter.step_limit is None:
             raise AllowanceSpent("a target whose episodes are limited cannot be put back")
         self._batch.restore(state)
         self._running[:], self._paid[:] = state["running"], state["paid"]

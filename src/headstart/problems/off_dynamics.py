@@ -22,9 +22,7 @@ def _methods(steps: int, learner: dict[str, Any], ratio: dict[str, Any]) -> dict
     }
 
 
-def _robot_methods(
-    steps: int, learner: dict[str, Any], ratio: dict[str, Any]
-) -> dict[str, Any]:
+def _robot_methods(steps: int, learner: dict[str, Any], ratio: dict[str, Any]) -> dict[str, Any]:
     found = _methods(steps, learner, ratio)
     return {**found, "random-force": found["source-only"]}
 

@@ -1,9 +1,9 @@
 """Domain confusion from sun to rain and dusk.
 
-The lecture's claim, in numbers of its own: a driver trained in the sun, with a few hundred unlabelled
-frames of the other weather, drives in it almost as one who was trained there; and frames of drivers
-who leave the road do not serve, since they differ in what matters. The three ways of defeating the
-classifier stand side by side, with two baselines that take nothing of the target.
+A driver trained in the sun, with a few hundred unlabelled frames of the other weather, drives in it
+almost as one who was trained there; and frames of drivers who leave the road do not serve, since
+they differ in what matters. The three ways of defeating the classifier stand side by side, with two
+baselines that take nothing of the target.
 """
 
 from pathlib import Path

@@ -3,13 +3,12 @@
 The target's half-cheetah has a dead joint, or a wall behind it that it may run into. The paper's
 returns are figures that were never tabulated; what is held against it is what it says of them: that
 DARC beats RL in the source, and RL on the target from as many target steps; that leaving out the
-classifier on (s, a), or the noise on the classifiers' inputs, hurts; and that DARC cannot learn what
-the source does not allow, which the reversed problems show.
+classifier on (s, a), or the noise on the classifiers' inputs, hurts; and that DARC cannot learn
+what the source does not allow, which the reversed problems show.
 
-Reduced, and changed: 80,000 source steps and not 10⁶, networks of two layers of 128 and not 256, a
-tenth of the rest in proportion; the two-way cheetah's observation holds its place, since the wall's
-is fixed; the target is stepped from the start, so that both classifiers see both domains through the
-same policies.
+Reduced, and changed: 80,000 source steps and not 10⁶, with a warm-up to match; networks of two
+layers of 128 and not 256; the two-way cheetah's observation holds its place, since the wall stands
+in one place.
 """
 
 from pathlib import Path

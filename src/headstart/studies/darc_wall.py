@@ -90,7 +90,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """The ways of every seed on the target, forward and reversed."""
-    from headstart.report.figures import colour, figure, legend, save
+    from headstart.report.figures import colour, figure, save
     from headstart.report.maps import draw_plan
 
     fig, axes = figure(columns=2, height=4.6)

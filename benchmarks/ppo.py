@@ -1,0 +1,102 @@
+"""PPO on the hopper: steps a second, beside the physics alone and beside other libraries."""
+
+import jax
+import numpy as np
+from turns import Turn, best, timed
+
+from headstart import Domain, Normal, envs
+from headstart.learners.ppo import PPO
+from headstart.learners.rollout import chunk
+
+DOMAIN = Domain("hopper", torso_mass=Normal(6.0, 1.5, low=3.0, high=9.0))
+LEARNER = PPO()
+BATCH = LEARNER.environments * LEARNER.steps
+ENVIRONMENTS = (1, 4, 8, 16)
+"""How many the peers may choose from."""
+
+
+def contestants(seconds: float) -> dict[str, Turn]:
+    """Ours first; `seconds` are for the peers to find their best setting."""
+    turns = {"ours": ours(), "the physics alone": raw()}
+    for library in ("stable-baselines3", "sbx"):
+        try:
+            by_number = {n: peer(library, n) for n in ENVIRONMENTS}
+        except ModuleNotFoundError:
+            continue
+        number = best(by_number, seconds)
+        turns[f"{library} ({number} environments)"] = by_number[number]
+    return turns
+
+
+def raw() -> Turn:
+    """The simulator alone: set the controls, step, and restart the fallen."""
+    from mjbatch import Batch
+
+    robot = envs.find("hopper")
+    sims = Batch(robot.model, LEARNER.environments)
+    rng = np.random.default_rng(0)
+    torso = robot.model.body("torso").id
+    mass = DOMAIN.distribution.sample(rng, sims.num_sims)[:, 0]
+    ratio = mass / robot.model.body_mass[torso]
+    sims.expand("body_mass")[:, torso] = mass
+    sims.expand("body_inertia")[:, torso] *= ratio[:, None]
+    sims.set_const()
+    ctrl, qpos, qvel = sims.bind("ctrl"), sims.bind("qpos"), sims.bind("qvel")
+
+    def step() -> int:
+        ctrl[:] = rng.uniform(-1, 1, ctrl.shape)
+        sims.step(nstep=robot.frame_skip)
+        fallen = np.flatnonzero(~robot.healthy(qpos, qvel))
+        if len(fallen):
+            sims.reset(fallen.astype(np.int32))
+        return sims.num_sims
+
+    return timed(step)
+
+
+def ours() -> Turn:
+    batch = envs.start(DOMAIN, LEARNER.environments, 0)
+    environment = batch.environment
+    key = jax.random.key(0)
+    state = LEARNER.init(environment.observation_space, environment.action_space, key)
+    obs = batch.reset()
+
+    def step() -> int:
+        nonlocal state, obs, key
+        key, act_key, update_key = jax.random.split(key, 3)
+        experience, obs = chunk(state.policy, batch, obs, LEARNER.steps, act_key)
+        state, _ = LEARNER.update(state, experience, 1.0, update_key)
+        return BATCH
+
+    return timed(step)
+
+
+def peer(library: str, environments: int) -> Turn:
+    """Their PPO with our network, batch, minibatch and epochs."""
+    from stable_baselines3.common.env_util import make_vec_env
+
+    vector = make_vec_env("Hopper-v5", environments)
+    settings = {
+        "n_steps": BATCH // environments,
+        "batch_size": LEARNER.minibatch,
+        "n_epochs": LEARNER.epochs,
+        "gamma": LEARNER.discount,
+        "gae_lambda": LEARNER.trace,
+    }
+    if library == "stable-baselines3":
+        import torch
+        from stable_baselines3 import PPO as Peer
+
+        settings["policy_kwargs"] = {"net_arch": [64, 64], "activation_fn": torch.nn.Tanh}
+        settings["device"] = "cpu"
+    else:
+        from sbx import PPO as Peer
+
+        settings["policy_kwargs"] = {"net_arch": [64, 64]}
+    model = Peer("MlpPolicy", vector, **settings)
+
+    def step() -> int:
+        model.learn(BATCH, reset_num_timesteps=False)
+        return BATCH
+
+    return timed(step)

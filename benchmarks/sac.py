@@ -1,0 +1,134 @@
+"""SAC on the half-cheetah, one gradient step for each step: gradient steps a second, beside the
+matrix products alone and beside other libraries. Two layers of 256, batches of 256."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from turns import Turn, timed
+
+from headstart import Domain, envs
+from headstart.learners.off_policy import Stream, _updates
+from headstart.learners.policy import anything
+from headstart.learners.sac import SAC
+from headstart.target import Source
+
+LEARNER = SAC(capacity=100_000)
+EACH = LEARNER.environments * LEARNER.steps
+WARM = 2000  # steps before the first gradient step, for everyone
+
+
+def contestants(seconds: float) -> dict[str, Turn]:
+    turns = {"ours": ours(), "our matrix products alone": products()}
+    for library in ("stable-baselines3", "sbx"):
+        try:
+            turns[library] = peer(library)
+        except ModuleNotFoundError:
+            continue
+    return turns
+
+
+def ours() -> Turn:
+    source = Source(Domain("half-cheetah"))
+    environment = source.environment
+    key = jax.random.key(0)
+    state = LEARNER.init(environment.observation_space, environment.action_space, key)
+    stream = Stream(LEARNER, source.start(LEARNER.environments, 0), LEARNER.capacity)
+    for i in range(WARM // EACH):
+        random = anything(environment.action_space)
+        stream.collect(random, LEARNER.steps, jax.random.fold_in(key, i))
+
+    def step() -> int:
+        nonlocal state, key
+        key, act_key, update_key = jax.random.split(key, 3)
+        stream.collect(state.policy, LEARNER.steps, act_key)
+        carry, _ = _updates(
+            LEARNER, None, EACH, (state, None), (stream.replay,), (0, 0.0), None, update_key
+        )
+        state = jax.block_until_ready(carry[0])
+        return EACH
+
+    return timed(step)
+
+
+def products() -> Turn:
+    """The matrix products of a gradient step and nothing else: no losses, no Adam, no copies."""
+    environment: Any = envs.find("half-cheetah")
+    obs, act = environment.observation_space.shape[0], environment.action_space.shape[0]
+    hidden, batch = LEARNER.hidden, LEARNER.batch
+    actor, critic = (obs, *hidden, 2 * act), (obs + act, *hidden, 1)
+    keys = iter(jax.random.split(jax.random.key(0), 64))
+
+    def random(*shape: int):
+        return jax.random.normal(next(keys), shape) / np.sqrt(shape[0])
+
+    def weights(sizes: tuple[int, ...]):
+        return [random(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+
+    nets = {"actor": weights(actor), "critics": [weights(critic) for _ in range(4)]}
+    inputs = random(batch, obs), random(batch, obs + act)
+
+    def forward(x, net):
+        seen = [x]
+        for weight in net:
+            seen.append(seen[-1] @ weight)
+        return seen
+
+    def backward(seen, net, weights: bool, first: bool):
+        """Gradients of the weights, and of the input where it is wanted."""
+        g, total = seen[-1], 0.0
+        for i in reversed(range(len(net))):
+            if weights:
+                total = total + (seen[i].T @ g)[0, 0]
+            if i or first:
+                g = g @ net[i].T
+        return total + g[0, 0]
+
+    @partial(jax.jit, static_argnums=2)
+    def run(nets, inputs, count):
+        critics = nets["critics"]
+
+        def one(carry, _):
+            states, pairs = inputs[0] + carry, inputs[1] + carry
+            total = forward(states, nets["actor"])[-1][0, 0]  # a′
+            total += sum(forward(pairs, net)[-1][0, 0] for net in critics[2:])  # Q̄(s′, a′)
+            for net in critics[:2]:  # Q(s, a)
+                total += backward(forward(pairs, net), net, weights=True, first=False)
+            acted = forward(states + 1, nets["actor"])  # π(s)
+            for net in critics[:2]:  # Q(s, π(s)), for the actor alone
+                total += backward(forward(pairs + 1, net), net, weights=False, first=True)
+            total += backward(acted, nets["actor"], weights=True, first=False)
+            return carry + 1e-9 * total, None
+
+        return jax.lax.scan(one, jnp.float32(0.0), None, length=count)[0]
+
+    def step() -> int:
+        run(nets, inputs, EACH).block_until_ready()
+        return EACH
+
+    return timed(step)
+
+
+def peer(library: str) -> Turn:
+    """Their SAC with the same networks, batch and ratio."""
+    import gymnasium
+
+    if library == "stable-baselines3":
+        from stable_baselines3 import SAC as Peer
+    else:
+        from sbx import SAC as Peer
+    settings: dict[str, Any] = {"device": "cpu"} if library == "stable-baselines3" else {}
+    model = Peer(
+        "MlpPolicy", gymnasium.make("HalfCheetah-v5"), learning_starts=WARM, train_freq=1,
+        gradient_steps=1, batch_size=LEARNER.batch, buffer_size=LEARNER.capacity,
+        policy_kwargs={"net_arch": list(LEARNER.hidden)}, **settings,
+    )  # fmt: skip
+    model.learn(WARM)
+
+    def step() -> int:
+        model.learn(100, reset_num_timesteps=False)
+        return 100
+
+    return timed(step)
