@@ -1,6 +1,7 @@
 """SAC on the half-cheetah, one gradient step for each step: gradient steps a second, beside the
 matrix products alone and beside other libraries. Two layers of 256, batches of 256."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -65,7 +66,7 @@ def products() -> Turn:
         return jax.random.normal(next(keys), shape) / np.sqrt(shape[0])
 
     def weights(sizes: tuple[int, ...]):
-        return [random(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        return [random(a, b) for a, b in itertools.pairwise(sizes)]
 
     nets = {"actor": weights(actor), "critics": [weights(critic) for _ in range(4)]}
     inputs = random(batch, obs), random(batch, obs + act)

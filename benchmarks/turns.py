@@ -1,4 +1,4 @@
-"""Contestants in one process, in short turns one after another; a ratio is the median over turns."""
+"""Contestants in one process, in short turns one after another; ratios are medians over turns."""
 
 import statistics
 import time

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headstart import Domain
+from headstart import Domain, HeadstartError
 from headstart.errors import AllowanceSpent, SimulationError
 from headstart.target import Meter, Source, Target
 
@@ -84,3 +84,60 @@ def test_a_source_counts_what_its_variations_use():
     assert source.meter.counts() == {"observations": 0, "steps": 40, "episodes": 4}
     assert len(batch.finished()) == 4
     assert batch.finished() == []
+
+
+DOT = Domain("worlds:Dot")
+
+
+def test_observations_of_a_demonstrator_are_where_it_leads():
+    """From wherever the dot was, it is in the middle after four steps, and stays."""
+    target = Target(DOT, Meter(), behaviour="centre")
+    seen = target.observations(72, seed=0)
+    assert (seen.shape, seen.dtype) == ((72, 24, 24, 3), np.uint8)
+    assert target.meter.counts() == {"observations": 72, "steps": 0, "episodes": 0}
+    late = seen.reshape(9, 8, 24, 24, 3)[4:, :, 0, :, 0]  # a row of pixels, by step and copy
+    places = np.linspace(-1, 1, 24) @ late.swapaxes(1, 2) / late.sum(2).clip(1)
+    assert (np.abs(places) <= 0.3).all()
+    aimless = Target(DOT, Meter()).observations(72, seed=0).reshape(9, 8, 24, 24, 3)
+    assert not np.array_equal(aimless[4:, :, 0, :, 0], late)
+    np.testing.assert_array_equal(aimless[0], seen[:8])
+
+
+def test_an_unknown_demonstrator_is_named_and_costs_nothing():
+    target = Target(DOT, Meter(observation_limit=10), behaviour="center")
+    with pytest.raises(HeadstartError, match=r"demonstrator of .*Dot 'center': did you mean 'cent"):
+        target.observations(10, seed=0)
+    assert target.meter.observations == 0
+    with pytest.raises(HeadstartError, match="demonstrator of .*Track 'centre': known: none"):
+        Target(TRACK, Meter(), behaviour="centre").observations(1, seed=0)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 9, 100])
+def test_exactly_as_many_observations_as_asked_for(n):
+    target = Target(Domain("worlds:Climb"), Meter(observation_limit=n))
+    assert target.observations(n, seed=0).shape == (n, 2)
+    assert target.meter.observations == n
+    with pytest.raises(AllowanceSpent, match=f"asked for 1 target observations, 0 of {n} are left"):
+        target.observations(1, seed=0)
+
+
+def test_what_a_meter_covers():
+    meter = Meter(step_limit=10, episode_limit=2)
+    meter.charge(steps=4, episodes=1)
+    assert meter.covers(6, 1)
+    assert not meter.covers(7, 0)
+    assert not meter.covers(0, 2)
+    assert meter.steps_left == 6
+    assert Meter().covers(10**9, 10**9)
+
+
+def test_where_steps_are_paid_for_a_batch_can_be_put_back():
+    target = Target(TRACK, Meter(step_limit=40, episode_limit=40))
+    batch = target.start(1, seed=0)
+    batch.reset()
+    state = batch.state()
+    first = [batch.step(np.ones((1, 1))).next_obs for _ in range(10)]
+    batch.restore(state)
+    again = [batch.step(np.ones((1, 1))).next_obs for _ in range(10)]
+    np.testing.assert_array_equal(first, again)
+    assert target.meter.steps == 20

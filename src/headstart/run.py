@@ -199,9 +199,11 @@ def _run(job: Job, progress: Progress) -> Result:
     _cut_log(job.folder)
     journal = Journal(job.folder, progress, resumable=False, phase="retrain")
     shots = job.problem.access.shots
-    meter = Meter(0, None, None if job.method.unlimited else shots[-1])
+    access = job.problem.access
+    frames = max(access.observations - spent["target"]["observations"], 0)
+    meter = Meter(frames, None, None if job.method.unlimited else shots[-1])
     source = Source(job.problem.source, journal)
-    target = Target(job.problem.target, meter, journal)
+    target = Target(job.problem.target, meter, journal, behaviour=access.behaviour)
     started, evaluating = time.monotonic(), 0.0
     scored: list[Shot] = []
     pending = list(shots)

@@ -153,7 +153,7 @@ def test_a_restored_batch_goes_on_with_the_same_bits(domain):
     first, second = (Source(domain).start(4, seed) for seed in (0, 1))
     _, obs = chunks(policy, first)
     second.restore(first.state())
-    a, b = (rollout.chunk(policy, batch, obs, 12, jax.random.key(5))[0] for batch in (first, second))
+    a, b = (rollout.chunk(policy, x, obs, 12, jax.random.key(5))[0] for x in (first, second))
     for x, y in zip(a, b, strict=True):
         np.testing.assert_array_equal(x, y)
 

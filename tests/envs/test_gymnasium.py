@@ -1,13 +1,13 @@
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from headstart import Domain, HeadstartError, envs
 from headstart.errors import SimulationError
 
 
 def test_cartpole_is_gymnasiums_own():
-    import gymnasium
-
     batch = envs.start(Domain("gym:CartPole-v1"), 3, seed=0)
     obs = batch.reset()
     theirs = [gymnasium.make("CartPole-v1") for _ in range(3)]
@@ -56,6 +56,47 @@ def test_a_restored_batch_plays_its_episodes_again():
         action = rng.uniform(-1, 1, (3, 1))
         for a, b in zip(first.step(action), second.step(action), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+class Camera(gymnasium.Env):
+    """A frame whose every byte is the sum of the actions so far, from 250 on."""
+
+    observation_space = spaces.Box(0, 255, (4, 5, 3), np.uint8)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.level = 250
+        return np.full((4, 5, 3), self.level, np.uint8), {}
+
+    def step(self, action):
+        self.level += int(action)
+        return np.full((4, 5, 3), self.level, np.uint8), 0.0, self.level == 255, False, {}
+
+
+def floats():
+    env = Camera()
+    env.observation_space = spaces.Box(0.0, 1.0, (4, 5, 3))
+    return env
+
+
+def test_images_stay_bytes():
+    batch = envs.start(Domain("test_gymnasium:Camera"), 2, seed=0)
+    first = batch.reset()
+    assert (first.shape, first.dtype) == ((2, 4, 5, 3), np.uint8)
+    batch.step(np.array([1, 2]))
+    step = batch.step(np.array([2, 2]))
+    assert step.next_obs[:, 0, 0, 0].tolist() == [253, 254]
+    step = batch.step(np.array([2, 1]))
+    assert step.terminated.tolist() == [True, True]
+    assert step.next_obs.dtype == step.obs.dtype == np.uint8
+    assert (step.next_obs == 255).all()
+    assert (step.obs == 250).all()
+
+
+def test_images_of_floats_are_refused():
+    with pytest.raises(HeadstartError, match=r"images \[height, width, channels\] of bytes"):
+        envs.find("test_gymnasium:floats")
 
 
 def test_nan_is_named_with_the_parameters_that_gave_it():

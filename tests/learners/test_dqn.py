@@ -64,9 +64,7 @@ def test_the_target_is_the_slow_value_of_the_action_that_looks_best():
 )
 def test_the_share_of_random_actions_falls_linearly(progress, epsilon):
     state = SMALL.init(LINE, TWO, jax.random.key(0))
-    state = eqx.tree_at(
-        lambda s: s.policy.actor.values.biases[-1], state, jnp.array([0.0, 100.0])
-    )
+    state = eqx.tree_at(lambda s: s.policy.actor.values.biases[-1], state, jnp.array([0.0, 100.0]))
     explorer = SMALL.explorer(state, progress)
     assert float(explorer.actor.epsilon) == pytest.approx(epsilon)
     actions = explorer.sample(jnp.zeros((4000, 1)), jax.random.key(0))

@@ -1,8 +1,10 @@
-"""Imitation: a policy trained in the source by RL, and another that learns from what it does there.
+"""Imitation: a policy trained in the source by RL, and its copy, which goes on to learn from what
+the first one does there.
 
     L(θ) = −E[log π_θ(a* | s)],   a* = argmax π_teacher(a | s)
 
-A supervised loss, for what is easier to combine with it than with RL's.
+A supervised loss, for what combines with it more easily than with RL: the copy keeps its behaviour
+in the source while another loss changes what it sees.
 """
 
 import math
@@ -18,13 +20,14 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from headstart.configuration import require
-from headstart.knowledge import Knowledge
-from headstart.learners import on_policy
 from headstart.learners.auxiliary import Auxiliary, activations
-from headstart.learners.policy import Policy, greedy, knowledge_of
+from headstart.learners.policy import Policy, greedy
 from headstart.learners.ppo import PPO
 from headstart.learners.rollout import chunk, seed_from
 from headstart.target import Source
+
+COPIES = 64
+"""Of the source, in which the teacher is watched."""
 
 
 class Student(eqx.Module):
@@ -47,45 +50,47 @@ class Imitation:
     """Gradient steps of the student."""
     batch: int = 128
     """Observations in a gradient step."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     """Adam's step size."""
 
     def __post_init__(self):
         require(self, 1, math.inf, "frames", "updates", "batch")
         require(self, 0, math.inf, "learning_rate")
 
-    def train(
-        self, source: Source, steps: int, key: PRNGKeyArray, auxiliary: Auxiliary
-    ) -> Knowledge:
-        """The student's policy, after a teacher's `steps` steps of the source."""
-        teacher_key, seed_key, act_key, student_key = jax.random.split(key, 4)
-        teacher = on_policy.train(self.teacher, source, steps, teacher_key).policy
-        batch = source.start(self.teacher.environments, seed_from(seed_key))
-        length = -(-self.frames // batch.num)
+    def student(
+        self, teacher: Policy, source: Source, key: PRNGKeyArray, auxiliary: Auxiliary
+    ) -> Policy:
+        """A copy of the teacher, after learning from its actions and from the auxiliary's loss."""
+        seed_key, act_key, judge_key, update_key = jax.random.split(key, 4)
+        batch = source.start(COPIES, seed_from(seed_key))
+        length = -(-self.frames // COPIES)
         seen, _ = chunk(teacher, batch, batch.reset(), length, act_key)
         obs = np.asarray(seen.obs).reshape(-1, *seen.obs.shape[2:])
-        labels = np.concatenate([greedy(teacher, part) for part in np.array_split(obs, 64)])
-        space = source.environment.observation_space, source.environment.action_space
-        fresh = self.teacher.init(*space, student_key, auxiliary)
-        optimiser = self._optimiser
-        student = Student(fresh.policy, optimiser.init(fresh.policy), fresh.auxiliary)  # pyright: ignore
-        held_out = max(len(obs) // 10, 1)
-        journal, each = source.journal, max(self.updates // 20, 1)
+        labels = np.concatenate([greedy(teacher, part) for part in np.split(obs, length)])
+        fresh = np.arange(len(obs)) % 10 == 0
+        judge = auxiliary.init(teacher.encoder, judge_key)
+        student = Student(
+            jax.tree.map(jnp.copy, teacher),
+            self._optimiser.init(teacher),  # pyright: ignore[reportArgumentType]
+            judge,
+        )
+        known = jnp.asarray(obs[~fresh]), jnp.asarray(labels[~fresh])
+        each = max(self.updates // 20, 1)
         for done in range(0, self.updates, each):
             student, log = _updates(
-                self, each, student, obs[held_out:], labels[held_out:], auxiliary,
-                done / self.updates, jax.random.fold_in(student_key, done),
+                self, each, student, *known, auxiliary, done / self.updates,
+                jax.random.fold_in(update_key, done),
             )  # fmt: skip
             log |= auxiliary.measure(
-                student.auxiliary, student.policy.encoder, jnp.asarray(obs[:held_out])
+                student.auxiliary, student.policy.encoder, jnp.asarray(obs[fresh])
             )
-            agreed = np.asarray(greedy(student.policy, obs[:held_out])) == labels[:held_out]
-            journal.log(
-                phase=journal.phase, updates=done + each, steps=source.meter.steps,
+            agreed = np.asarray(greedy(student.policy, obs[fresh])) == labels[fresh]
+            source.journal.log(
+                phase="imitation", updates=done + each, steps=source.meter.steps,
                 agreement=float(agreed.mean()), **{k: float(v) for k, v in log.items()},
             )  # fmt: skip
-            journal.progress("imitation", done + each, self.updates)
-        return knowledge_of(student.policy)
+            source.journal.progress("imitation", done + each, self.updates)
+        return student.policy
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:

@@ -15,7 +15,7 @@ the classifier has its own Adam, faster than the encoder's.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
 from headstart.learners.rollout import seed_from
 from headstart.methods.confusion import Confusion, Variant, check_frames
+from headstart.methods.source_only import SourceOnly
 from headstart.target import Source, Target
 
 HELD_OUT = 5  # one frame in so many
@@ -66,36 +67,57 @@ class DomainConfusion:
         require(self, 0, math.inf, "observations", "weight", "learning_rate")
 
     @property
-    def pretraining(self) -> "DomainConfusion":
-        return self
+    def pretraining(self) -> "DomainConfusion | SourceOnly":
+        return taught(self) or self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        teacher = taught(self)
+        if teacher is not None:
+            return teacher.pretrain(source, target, key)
         frames_key, train_key = jax.random.split(key)
-        frames = target.observations(self.observations, seed_from(frames_key))
+        confusion = self.confusion(source, target, frames_key)
+        return aligned(self.learner, source, self.steps, train_key, confusion)
+
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+        if not isinstance(self.learner, Imitation):
+            yield policy_from(knowledge)
+            return
+        frames_key, student_key = jax.random.split(key)
+        confusion = self.confusion(knowledge.simulator, target, frames_key)
+        yield student(self.learner, knowledge, student_key, confusion)
+
+    def confusion(self, source: Source, target: Target, key: PRNGKeyArray) -> Confusion:
+        """The adversarial loss, with its frames of the target."""
+        frames = target.observations(self.observations, seed_from(key))
         check_frames(frames, source.environment.observation_space)
         kept = np.arange(len(frames)) % HELD_OUT > 0
-        confusion = Confusion(
+        return Confusion(
             jnp.asarray(frames[kept]), jnp.asarray(frames[~kept]), self.variant, self.layer,
             self.weight, self.hidden, self.learning_rate, self.samples,
         )  # fmt: skip
-        mean = source.at(source.domain.at_mean())
-        return aligned(self.learner, mean, self.steps, train_key, confusion)
-
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        yield policy_from(knowledge)
 
 
 def aligned(
-    learner: PPO | DQN | Imitation,
-    source: Source,
-    steps: int,
-    key: PRNGKeyArray,
-    auxiliary: Auxiliary,
+    learner: Any, source: Source, steps: int, key: PRNGKeyArray, auxiliary: Auxiliary
 ) -> Knowledge:
-    """What a learner knows after training in the source with a further loss on its encoder."""
-    if isinstance(learner, Imitation):
-        return learner.train(source, steps, key, auxiliary)
+    """What PPO or DQN knows after training in the source's mean with a loss more on its encoder."""
+    mean = source.at(source.domain.at_mean())
     if isinstance(learner, PPO):
-        return learner.knowledge(on_policy.train(learner, source, steps, key, auxiliary=auxiliary))
-    trained = off_policy.train(learner, source, steps, key, auxiliary=auxiliary)
+        return learner.knowledge(on_policy.train(learner, mean, steps, key, auxiliary=auxiliary))
+    trained = off_policy.train(learner, mean, steps, key, auxiliary=auxiliary)
     return learner.knowledge(trained.agent)
+
+
+def taught(method: Any) -> SourceOnly | None:
+    """How the teacher is trained, where a method imitates one."""
+    learner = method.learner
+    return SourceOnly(method.steps, learner.teacher) if isinstance(learner, Imitation) else None
+
+
+def student(
+    learner: Imitation, knowledge: Knowledge, key: PRNGKeyArray, auxiliary: Auxiliary
+) -> Policy:
+    """The copy of a teacher that `knowledge` holds, trained on in the source's mean."""
+    source: Source = knowledge.simulator
+    mean = source.at(source.domain.at_mean())
+    return learner.student(policy_from(knowledge), mean, key, auxiliary)

@@ -28,7 +28,8 @@ from headstart.learners.encoders import Convolutions, Encoder
 from headstart.learners.imitation import Imitation
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
-from headstart.methods.domain_confusion import aligned
+from headstart.methods.domain_confusion import aligned, student, taught
+from headstart.methods.source_only import SourceOnly
 from headstart.target import Source, Target
 
 
@@ -107,13 +108,22 @@ class RandomConvolution:
         require(self, 0, math.inf, "weight")
 
     @property
-    def pretraining(self) -> "RandomConvolution":
-        return self
+    def pretraining(self) -> "RandomConvolution | SourceOnly":
+        return taught(self) or self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        mean = source.at(source.domain.at_mean())
-        matching = FeatureMatching(self.weight, self.samples)
-        return aligned(self.learner, mean, self.steps, key, matching)
+        teacher = taught(self)
+        if teacher is not None:
+            return teacher.pretrain(source, target, key)
+        return aligned(self.learner, source, self.steps, key, self.matching)
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        yield policy_from(knowledge)
+        if isinstance(self.learner, Imitation):
+            yield student(self.learner, knowledge, key, self.matching)
+        else:
+            yield policy_from(knowledge)
+
+    @property
+    def matching(self) -> FeatureMatching:
+        """The loss that is added."""
+        return FeatureMatching(self.weight, self.samples)

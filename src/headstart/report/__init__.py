@@ -169,7 +169,7 @@ def _shots_figure(results: Results):
 def _returns_figure(results: Results):
     """Where there is one shot only: every method's return, a dot for each seed."""
     fig, (axis,) = figure(height=0.8 + 0.4 * len(results))
-    for index, (label, runs) in enumerate(results.items()):
+    for index, runs in enumerate(results.values()):
         scores, row = [run.shots[0].score for run in runs], len(results) - index
         axis.barh(row, estimate([scores]).value, color=colour(index), alpha=0.35, height=0.6)
         axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=4)
@@ -231,8 +231,8 @@ def _judges_figure(folder: Path, results: Results) -> str | None:
             path = folder / label / str(run.seed) / "log.jsonl"
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             for name in JUDGED:
-                chosen = [r for r in rows if r["phase"] == "pretrain" and name in r]
-                x, y = [r["steps"] for r in chosen], [r[name] for r in chosen]
+                chosen = [r for r in rows if name in r]
+                x, y = [r.get("updates", r["steps"]) for r in chosen], [r[name] for r in chosen]
                 if chosen and len(set(x)) > 1:
                     curves.append((index, name, x, y))
     names = [name for name in JUDGED if any(curve[1] == name for curve in curves)]
@@ -248,7 +248,7 @@ def _judges_figure(folder: Path, results: Results) -> str | None:
                 label=None if label in known else label,
             )  # fmt: skip
         axis.set_title(name.replace("_", " "))
-        axis.set_xlabel("steps")
+        axis.set_xlabel("steps, or updates of a student")
     legend(fig, axes[0])
     return svg(fig, "judges")
 
