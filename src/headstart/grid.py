@@ -113,8 +113,8 @@ def run_all(
                 if status:
                     failures.append(Failure(job, _reason(status, handle)))
             for job in list(pending):
-                busy = {other.pretraining_key for other in running if not _carried(other)}
-                if free and (job.pretraining_key not in busy or _carried(job)):
+                busy = {other.untouched_key for other in running if not _carried(other)}
+                if free and (job.untouched_key not in busy or _carried(job)):
                     slot = free.pop(0)
                     pending.remove(job)
                     running[job] = (slot, engine.start(job.folder, slot))

@@ -53,11 +53,20 @@ class Job:
     @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
-        table, shared = self.problem.as_table(), self.method.pretraining
+        table = self.problem.as_table()
+        access = {k: v for k, v in table["access"].items() if k != "shots"}
+        return self._key({"target": table["target"], "access": access})
+
+    @cached_property
+    def untouched_key(self) -> str:
+        """The same for pre-training that took nothing of the target, which other targets share."""
+        return self._key({"target": self.problem.target.environment})
+
+    def _key(self, target: dict[str, Any]) -> str:
+        shared = self.method.pretraining
         identity = {
-            "source": table["source"],
-            "target": table["target"],
-            "access": {k: v for k, v in table["access"].items() if k != "shots"},
+            "source": self.problem.source.as_table(),
+            **target,
             "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
             "fields": configuration.as_table(shared),
             "seed": self.seed,
@@ -145,8 +154,12 @@ def prepare(job: Job, resume: bool) -> bool:
         job.folder.mkdir(parents=True, exist_ok=True)
         if config.exists():
             found = json.loads(config.read_bytes())
+            # What the problem sets for other methods is nothing to this run.
+            found["problem"].pop("methods", None)
+            same = json.loads(json.dumps(wanted))
+            same["problem"].pop("methods", None)
             for key in ("problem", "method", "versions"):
-                if found[key] != json.loads(json.dumps(wanted[key])):
+                if found[key] != same[key]:
                     raise HeadstartError(
                         f"{job.folder} holds a run with another {key}: choose another --out, or "
                         "remove that folder"
@@ -263,8 +276,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     folder = job.folder / "knowledge"
     if folder.exists():
         return Knowledge.load(folder)
-    for manifest in sorted(job.folder.parents[1].glob(f"*/{job.seed}/knowledge/manifest.json")):
-        if job.pretraining_key.encode() in manifest.read_bytes():
+    keys = job.pretraining_key.encode(), job.untouched_key.encode()
+    for manifest in sorted(job.out.glob(f"*/*/{job.seed}/knowledge/manifest.json")):
+        if any(key in manifest.read_bytes() for key in keys):
             shared = Knowledge.load(manifest.parent)
             log = manifest.parents[1] / "log.jsonl"
             write_atomically(job.folder / "log.jsonl", log.read_bytes() if log.exists() else b"")
@@ -287,7 +301,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         "target": target.meter.counts(),
         "seconds": round(journal.seconds, 3),
     }
-    facts = {**made.facts, "pretraining": job.pretraining_key, "spent": spent}
+    touched = any(spent["target"].values())
+    shared_by = job.pretraining_key if touched else job.untouched_key
+    facts = {**made.facts, "pretraining": shared_by, "spent": spent}
     domains = job.problem.source, job.problem.target
     facts["source"], facts["target"] = (domain.as_table() for domain in domains)
     knowledge = replace(made, facts=facts)

@@ -48,7 +48,7 @@ def test_layers_have_their_sizes_and_any_axes_before_the_image():
 def test_bytes_are_scaled_to_one():
     """A mean of channels, where the image is white, is 1."""
     encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
-    mean = jnp.full((8 * 8 * 3, 16), 1 / (8 * 8 * 3))
+    mean = jnp.full((8, 8, 3, 16), 1 / (8 * 8 * 3))
     encoder = eqx.tree_at(lambda e: e.convolutions[0].weight, encoder, mean)
     white = jnp.full(IMAGE, 255, jnp.uint8)
     np.testing.assert_allclose(layers_of(encoder, white)["conv1"], np.ones(5 * 5 * 16), rtol=1e-5)

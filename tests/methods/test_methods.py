@@ -1,7 +1,7 @@
 """What every registered method must keep."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -181,6 +181,22 @@ def test_the_posterior_needs_a_simulator_that_an_observation_starts(tmp_path):
         run(job)
 
 
+def test_pre_training_that_took_nothing_of_the_target_serves_every_target(tmp_path):
+    other = replace(PROBLEM, name="other", target=Domain("worlds:Track", wind=-0.4))
+    first = make_job(PROBLEM, "source-only", 0, tmp_path)
+    second = make_job(other, "finetune", 0, tmp_path)
+    prepare(first, False), prepare(second, False)
+    assert run(first).seconds["pretrain"] == run(second).seconds["pretrain"]
+    darc = {"darc": FIELDS["darc"]}
+    taken = [
+        make_job(replace(with_access(p, steps=500), methods=darc), "darc", 0, tmp_path)
+        for p in (PROBLEM, other)
+    ]
+    for job in taken:
+        prepare(job, False)
+    assert run(taken[0]).seconds["pretrain"] != run(taken[1]).seconds["pretrain"]
+
+
 def test_methods_that_share_pre_training_pay_for_it_once(tmp_path):
     first = make_job(PROBLEM, "source-only", 0, tmp_path)
     second = make_job(PROBLEM, "finetune", 0, tmp_path)
@@ -195,3 +211,15 @@ def test_methods_that_share_pre_training_pay_for_it_once(tmp_path):
     assert (first.folder / "knowledge/weights.safetensors").read_bytes() == (
         second.folder / "knowledge/weights.safetensors"
     ).read_bytes()
+
+
+def test_darc_goes_on_learning_on_the_target_if_it_is_told_to(tmp_path):
+    stated = replace(with_access(PROBLEM, steps=500, shots=(0, 2, 4)), methods=FIELDS)
+    plain = make_job(stated, "darc", 0, tmp_path)
+    further = make_job(stated, "darc:finetune=true;episodes_per_update=2", 0, tmp_path)
+    prepare(plain, False), prepare(further, False)
+    first, second = run(plain), run(further)
+    assert first.seconds["pretrain"] == second.seconds["pretrain"]
+    assert first.target["episodes"] + 4 == second.target["episodes"]
+    assert first.shots[0] == second.shots[0]
+    assert len({tuple(shot.returns) for shot in second.shots}) == 3

@@ -37,7 +37,7 @@ GRID_RATIO = {
 }  # fmt: skip
 ARROW = {
     "algorithm": "sac", "hidden": [64, 64], "batch": 128, "random_steps": 2000,
-    "learning_rate": 1e-3,
+    "learning_rate": 1e-3, "reward_scale": 1.0,
 }  # fmt: skip
 ARROW_RATIO = {
     "hidden": [32], "noise": 0.0, "learning_rate": 3e-3, "warmup": 5000, "random_steps": 10_000,
@@ -45,7 +45,7 @@ ARROW_RATIO = {
 }  # fmt: skip
 CHEETAH = {
     "algorithm": "sac", "hidden": [128, 128], "batch": 128, "random_steps": 2000,
-    "learning_rate": 1e-3,
+    "learning_rate": 1e-3, "reward_scale": 1.0,
 }  # fmt: skip
 OBSTACLE_RATIO = {
     "hidden": [64], "learning_rate": 1e-3, "warmup": 5000, "random_steps": 2000, "after": 0,

@@ -98,7 +98,8 @@ def _problem(folder: Path, results: Results) -> TransferProblem:
             path = folder / label / str(result.seed) / "config.json"
             try:
                 config = json.loads(path.read_bytes())
-                found = config["problem"], config["versions"]
+                # What it sets for one method is nothing to the runs of another.
+                found = config["problem"] | {"methods": {}}, config["versions"]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise HeadstartError(f"{path} is damaged: {error!r}") from None
             stated = found if stated is None else stated

@@ -93,7 +93,7 @@ def draw_correction(
     draw_plan(axis, domain)
     order = np.argsort(-np.abs(delta))[::-1]
     lines = LineCollection(
-        np.stack(ends, axis=1)[order], array=np.clip(delta[order], -6, 6), cmap="RdBu",
+        list(np.stack(ends, axis=1)[order]), array=np.clip(delta[order], -6, 6), cmap="RdBu",
         linewidths=2.0,
     )  # fmt: skip
     lines.set_clim(-6, 6)
