@@ -65,6 +65,7 @@ def test_everything_is_inside(report):
     assert outside == []
     assert html.count("<svg") == 3
     assert html.count("data:image/webp;base64,") == 2 * len(METHODS)
+    assert html.count("data:image/png;base64,") == 2
     assert "From many masses to one &lt;heavier&gt; &amp;" in html
     for name in METHODS:
         assert f"</span>{name}</td>" in html
@@ -102,7 +103,7 @@ def test_it_looks_right_in_a_browser(report, width, tmp_path):
     assert wide <= 0, said
     assert "over= " in said
     assert "broken=0" in said
-    assert f"images={2 * len(METHODS)}" in said
+    assert f"images={2 * len(METHODS) + 2}" in said  # and source and target
     assert "svgs=true,true,true" in said
 
 

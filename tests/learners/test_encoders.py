@@ -88,3 +88,8 @@ def test_a_policy_without_its_encoder_is_refused():
     policy = Policy(ACTORS["greedy"](encoder.size, 2, (8,), jax.random.key(1)), encoder)
     with pytest.raises(KnowledgeError, match="has no 'encoder': it holds policy"):
         policy_from(knowledge_of(policy).only(["policy"]))
+
+
+def test_a_kernel_that_its_stride_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="a kernel of 5 is not a multiple of the stride 2"):
+        Convolution((1, 1), 5, 2, jax.random.key(0))

@@ -57,13 +57,20 @@ class MLP(eqx.Module):
 
 
 class Convolution(eqx.Module):
-    """A convolution without padding, with orthogonal weights."""
+    """A convolution without padding whose kernel is a multiple of its stride.
+
+    Cut into stride × stride blocks, an image is convolved by a sum of matrix products. XLA's own
+    convolution is as fast on a CPU by itself, and thirty times slower inside a compiled loop, which
+    is where learners call it.
+    """
 
     weight: Float[Array, "kernel kernel inp out"]
     bias: Float[Array, " out"]
     stride: int = eqx.field(static=True)
 
     def __init__(self, channels: tuple[int, int], kernel: int, stride: int, key: PRNGKeyArray):
+        if kernel % stride:
+            raise ValueError(f"a kernel of {kernel} is not a multiple of the stride {stride}")
         inp, out = channels
         flat = orthogonal((kernel * kernel * inp, out), float(np.sqrt(2)), key)
         self.weight = flat.reshape(kernel, kernel, inp, out)
@@ -71,13 +78,20 @@ class Convolution(eqx.Module):
         self.stride = stride
 
     def __call__(self, x: Float[Array, "n h w inp"]) -> Float[Array, "n h2 w2 out"]:
-        layout = ("NHWC", "HWIO", "NHWC")
-        strides = (self.stride, self.stride)
-        out = jax.lax.conv_general_dilated(
-            x, self.weight, strides, "VALID", dimension_numbers=layout
-        )
-        return out + along(out, self.bias)
+        n, height, width, inp = x.shape
+        s, m, out = self.stride, self.weight.shape[0] // self.stride, self.weight.shape[-1]
+        h, w = height // s, width // s
+        blocks = x[:, : h * s, : w * s].reshape(n, h, s, w, s, inp)
+        blocks = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, h, w, s * s * inp)
+        kernels = self.weight.reshape(m, s, m, s, inp, out).transpose(0, 2, 1, 3, 4, 5)
+        kernels = kernels.reshape(m * m, s * s * inp, out)
+        shifts = itertools.product(range(m), repeat=2)
+        products = [
+            blocks[:, i : i + h - m + 1, j : j + w - m + 1] @ kernel
+            for (i, j), kernel in zip(shifts, kernels, strict=True)
+        ]
+        return sum(products[1:], products[0]) + along(products[0], self.bias)
 
     def size_of(self, size: int) -> int:
         """How many positions the kernel takes along an axis of `size`."""
-        return (size - self.weight.shape[0]) // self.stride + 1
+        return size // self.stride - self.weight.shape[0] // self.stride + 1

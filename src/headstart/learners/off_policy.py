@@ -236,7 +236,7 @@ def improve(
     while left > 0:
         seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
         batch = target.start(min(episodes_per_update, left), seed_from(seed_key))
-        tried = episodes(learner.explorer(state, 1 - left / total), batch, key=act_key)
+        tried = episodes(learner.explorer(state, 1.0), batch, key=act_key)
         replay, pending = _remembered(replay, tried, pending, learner.steps)
         due += learner.updates * len(tried.reward)
         count = int(due) if replay.filled > 0 else 0
