@@ -25,7 +25,7 @@ share the encoder."""
 SHORT = {"steps": 200_000, "learner": DRIVER}
 STUDENT = {
     "steps": 200_000,
-    "learner": {"algorithm": "imitation", "teacher": DRIVER, "updates": 1500},
+    "learner": {"algorithm": "imitation", "teacher": DRIVER, "updates": 4000},
 }
 """What source-only learned, which is paid for once, and then aligned."""
 METHODS: dict[str, Any] = {
