@@ -13,6 +13,8 @@ import numpy as np
 from headstart.knowledge import write_atomically
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
+CHECKPOINT_SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: a memory of images takes long to write."""
 
 
 Progress = Callable[[str, float, float], None]
@@ -36,6 +38,7 @@ class Journal:
     meters: Mapping[str, Any] = field(default_factory=dict)
     """What has been taken so far, by handle; saved and restored with every checkpoint."""
     _saved: float = field(default_factory=time.monotonic)
+    _save_took: float = 0.0
     _began: float = field(default_factory=time.monotonic)
     _found: dict[str, np.ndarray] | None = None
 
@@ -52,7 +55,8 @@ class Journal:
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        waited = time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
+        wait = max(SECONDS_BETWEEN_CHECKPOINTS, self._save_took / CHECKPOINT_SHARE)
+        waited = time.monotonic() - self._saved >= wait
         return self.folder is not None and self.resumable and waited
 
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -61,6 +65,7 @@ class Journal:
 
         if self.folder is None:
             return
+        began = time.monotonic()
         log = self.folder / "log.jsonl"
         size = np.array(0)
         if log.exists():
@@ -74,6 +79,7 @@ class Journal:
         data = {n: np.array(a, order="C") for n, a in {**arrays, **own}.items()}
         write_atomically(self.folder / "checkpoint" / "state.safetensors", save(data))
         self._saved = time.monotonic()
+        self._save_took = self._saved - began
 
     def load(self) -> dict[str, np.ndarray] | None:
         """The checkpoint that an earlier process left; nothing if there is none.
