@@ -6,8 +6,8 @@ from turns import Turn, timed
 from headstart import Domain, envs
 from headstart.learners.policy import anything
 
-COPIES = {"grid": 1024, "drive": 256}
-STEPS = {"grid": 500, "drive": 20}
+COPIES = {"grid": 1024, "drive": 64}
+STEPS = {"grid": 500, "drive": 50}
 
 
 def contestants(seconds: float) -> dict[str, Turn]:

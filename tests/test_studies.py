@@ -6,7 +6,13 @@ import pytest
 
 from headstart import studies
 from headstart.cli import main
-from headstart.studies import epopt_hopper
+from headstart.studies import (
+    confusion_drive,
+    darc_archery,
+    darc_cheetah,
+    darc_wall,
+    epopt_hopper,
+)
 
 FIGURE = Path(__file__).parents[1] / "docs" / "studies" / "epopt-hopper.svg"
 
@@ -79,3 +85,105 @@ def test_every_study_is_a_module_with_its_five_functions():
     for name in studies.STUDIES:
         module = studies.find(name)
         assert all(hasattr(module, f) for f in ("arms", "collect", "draw", "shown", "claims"))
+
+
+def rows(module, returns, key="returns"):
+    """A table in which every arm has what `returns(name)` gives, for each of its seeds."""
+    arms = {
+        name: {
+            key: [float(returns(name))] * arm.seeds,
+            "target_steps": [8000] * arm.seeds,
+            "target_observations": [1000] * arm.seeds,
+            "source_steps": [80_000] * arm.seeds,
+            "seconds": [1] * arm.seeds,
+        }
+        for name, arm in module.arms().items()
+    }
+    return {"arms": arms, "logs": {}, "versions": {}}
+
+
+def cheetah(name):
+    body, _, arm = name.partition(": ")
+    if "reversed" in body:
+        return {"source-only": 3000, "DARC": 2500, "oracle": 4000}[arm]
+    return {"DARC": 4000, "oracle": 4200, "source-only": 2000}.get(arm, 1000)
+
+
+def test_the_cheetahs_claims_follow_the_numbers():
+    table = rows(darc_cheetah, cheetah)
+    assert [claim.holds for claim in darc_cheetah.claims(table)] == [True] * 10
+    assert "broken, reversed: DARC" in darc_cheetah.shown(table)
+
+
+@pytest.mark.parametrize(
+    ("arm", "value", "broken"),
+    [
+        ("broken: source-only", 3500, [0]),
+        ("obstacle: RL on the target, as many target steps", 4500, [6]),
+        ("broken: no classifier on (s, a)", 4100, [2]),
+        ("obstacle: no noise", 4100, [8]),
+        ("broken, reversed: DARC", 3900, [4]),
+        ("obstacle, reversed: oracle", 2000, [9]),
+    ],
+)
+def test_each_of_the_cheetahs_claims_can_fail(arm, value, broken):
+    table = rows(darc_cheetah, lambda name: value if name == arm else cheetah(name))
+    holds = [claim.holds for claim in darc_cheetah.claims(table)]
+    assert [i for i, held in enumerate(holds) if not held] == broken
+
+
+def drive(name):
+    weather, _, arm = name.partition(": ")
+    low = {"source-only": 30, "oracle": 110, "random-convolution": 60}.get(arm, 100)
+    return 50 if "bad drivers" in weather else low
+
+
+def test_the_drivers_claims_follow_the_numbers():
+    table = rows(confusion_drive, drive)
+    assert [claim.holds for claim in confusion_drive.claims(table)] == [True] * 9
+    assert confusion_drive.closed(table, "rain: reversal") == pytest.approx(70 / 80)
+    for arm, value, broken in [
+        ("dusk: source-only", 95, [4, 5, 6, 7]),
+        ("rain: uniform", 80, [3]),
+        (confusion_drive.BAD, 105, [8]),
+    ]:
+        table = rows(confusion_drive, lambda n, a=arm, v=value: v if n == a else drive(n))
+        holds = [claim.holds for claim in confusion_drive.claims(table)]
+        assert [i for i, held in enumerate(holds) if not held] == broken
+
+
+def wall(detour=22, success=1.0):
+    def arm(name, seeds):
+        good = name != "source-only"
+        steps = 10 if name == "reversed: oracle" else detour
+        return {
+            "success": [success if name == "DARC" else float(good)] * seeds,
+            "target_steps": [0] * seeds,
+            "source_steps": [0] * seeds,
+            "paths": [[[0.0, 0.0]] * (steps + 1)] * seeds,
+        }
+
+    return {"arms": {name: arm(name, a.seeds) for name, a in darc_wall.arms().items()}}
+
+
+def test_the_walls_claims_follow_the_numbers():
+    assert [claim.holds for claim in darc_wall.claims(wall())] == [True] * 3
+    assert [claim.holds for claim in darc_wall.claims(wall(success=0.9))] == [True, False, True]
+    assert [claim.holds for claim in darc_wall.claims(wall(detour=10))] == [True, True, False]
+
+
+def archery(soft=0.0, mean=-0.82, weighted=0.0):
+    angles = darc_archery.ANGLES
+    tops = {"source": -0.8185, "target": 0.0, "soft": soft, "mean": mean}
+    values = {kind: (-2.0 * (angles - top) ** 2).tolist() for kind, top in tops.items()}
+    chosen = {"source-only": -0.8, "DARC": -0.8, "importance weighting": weighted, "oracle": 0.0}
+    arms = {name: {"angle": [a] * 5, "returns": [-0.1] * 5} for name, a in chosen.items()}
+    return {"angles": angles.tolist(), "arms": arms, "values": [values] * 5}
+
+
+def test_the_arrows_claims_follow_the_numbers():
+    assert darc_archery.best(archery(soft=0.1), "soft") == pytest.approx([0.1] * 5)
+    assert [claim.holds for claim in darc_archery.claims(archery())] == [True] * 4
+    assert [c.holds for c in darc_archery.claims(archery(soft=-0.5))] == [True, False, True, True]
+    assert [c.holds for c in darc_archery.claims(archery(mean=-0.1))] == [True, True, False, True]
+    assert not darc_archery.claims(archery(weighted=-0.4))[3].holds

@@ -295,18 +295,35 @@ def _advanced(
     next_obs = _observed(world, running, observe_key)
     obs = next_obs
     if renew:
-        # Most steps end no episode of a small batch: what it would cost to look again is saved.
-        running, obs = jax.lax.cond(
-            ended.any(),
-            lambda: _begun(world, running, ended, draws, renew_key, next_obs),
-            lambda: (running, next_obs),
-        )
+        running, obs = _begun(world, running, draws, renew_key, next_obs)
     return running, Step(reward, next_obs, terminated, truncated, obs)  # pyright: ignore
 
 
-def _begun(world, running, ended, draws, key, next_obs):
-    running, obs = _renewed(world, running, ended, draws, key)
-    return running, _where(ended, obs, next_obs)
+def _begun(
+    world: World, running: Running, draws: Array, key: PRNGKeyArray, obs: Array
+) -> tuple[Running, Array]:
+    """New episodes where they are over, an eighth of the copies at a time: to observe is what costs
+    in a world of pixels, and few episodes end at a step."""
+    few = max(len(running.over) // 8, 1)
+
+    def some(carry: tuple[Running, Array, Array]):
+        running, obs, turn = carry
+        rows = jnp.nonzero(running.over, size=few, fill_value=len(running.over))[0]
+        values = draws.at[rows].get(mode="clip")
+        state_key, observe_key = jax.random.split(jax.random.fold_in(key, turn))
+        started = Running(
+            _fresh(world, values, state_key),
+            jnp.zeros(few, jnp.int32),
+            jnp.zeros(few, bool),
+            values,
+        )
+        seen = _observed(world, started, observe_key)
+        put = partial(jax.tree.map, lambda old, new: old.at[rows].set(new, mode="drop"))
+        return put(running, started), put(obs, seen), turn + 1
+
+    start = running, obs, jnp.int32(0)
+    running, obs, _ = jax.lax.while_loop(lambda carry: carry[0].over.any(), some, start)
+    return running, obs
 
 
 _stepped = jax.jit(_advanced, static_argnums=(0, 1))
