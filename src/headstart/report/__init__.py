@@ -263,7 +263,7 @@ def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> s
     policies = {
         label: _policy(folder / label / str(runs[0].seed)) for label, runs in results.items()
     }
-    fig, axes = figure(columns=2, height=4.6)
+    fig, axes = figure(columns=2, height=4.6, share=False)
     for axis, (side, domain) in zip(axes, _sides(problem), strict=True):
         draw_paths(axis, domain, policies, results[next(iter(results))][0].seed)
         axis.set_title(side)

@@ -93,7 +93,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
     from headstart.report.figures import colour, figure, save
     from headstart.report.maps import draw_plan
 
-    fig, axes = figure(columns=2, height=4.6)
+    fig, axes = figure(columns=2, height=4.6, share=False)
     sides = {
         "a wall in the target alone": ("source-only", "DARC"),
         "a wall in the source alone": ("reversed: DARC", "reversed: oracle"),
