@@ -69,7 +69,7 @@ def test_run_evaluate_and_resume(problem, capsys):
     assert main(["evaluate", str(folder / "adapted"), "worlds:Track:wind=0.1"]) == 0
     assert "Track(wind=0.1)" in capsys.readouterr().out
     assert main(["evaluate", str(folder / "adapted"), "gym:CartPole-v1"]) == 2
-    assert "the policy takes observations of size 2, and gym:CartPole-v1 has 4" in (
+    assert "the policy takes observations of shape [2], and gym:CartPole-v1 has [4]" in (
         capsys.readouterr().err
     )
     assert main(["report", "runs/track"]) == 0

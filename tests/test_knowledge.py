@@ -87,7 +87,7 @@ class Trap:
         (damage_truncate, "damaged: .* bytes"),
         (damage_flip, "do not match the manifest"),
         (damage_pickle, "pickle, which could run code"),
-        (damage_version, "format 99, and this version of Headstart reads 1"),
+        (damage_version, "format 99, and this version of Headstart reads 2"),
         (damage_manifest, "does not fit the weights"),
         (damage_json, "is not JSON"),
         (damage_missing, "No such file"),

@@ -43,6 +43,7 @@ FIELDS = {
         "ratio": {"warmup": 64, "after": 64, "random_steps": 32, "every": 4, "hidden": [8]},
         "learner": SMALL_SAC,
     },
+    "random-force": {"steps": 256, "learner": {"algorithm": "sac", **SMALL_SAC}},
     "domain-confusion": {"steps": 256, "observations": 40, "samples": 8, "learner": SMALL},
     "random-convolution": {"steps": 256, "samples": 8, "learner": SMALL},
 }  # fmt: skip
@@ -68,6 +69,16 @@ DOT = TransferProblem(
 )
 PROBLEMS = {
     "darc": with_access(PROBLEM, steps=500),
+    "random-force": TransferProblem(
+        name="pushed",
+        source=Domain("hopper"),
+        target=Domain("hopper", torso_mass=9.0),
+        access=Access(shots=(0, 3, 10)),
+        sweep={"torso_mass": (3, 9)},
+        episodes=4,
+        sweep_episodes=2,
+        methods=FIELDS,
+    ),
     "domain-confusion": DOT,
     "random-convolution": DOT,
 }

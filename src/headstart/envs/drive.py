@@ -71,7 +71,7 @@ class Drive:
     @property
     def parameters(self) -> dict[str, Parameter]:
         return {
-            "grip": Parameter(0.9, 0.2, 1.5, "1", "friction between tyres and road"),
+            "grip": Parameter(0.9, 0.2, 0.9, "1", "friction between tyres and road"),
             "engine": Parameter(4.0, 2.0, 8.0, "m/s²", "acceleration at full gas"),
             "wind": Parameter(0.0, -3.0, 3.0, "m/s", "sideways drift, to the right"),
             "traffic": Parameter(2.0, 0.0, 4.0, "1/100 m", "other cars"),

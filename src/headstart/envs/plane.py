@@ -59,7 +59,7 @@ class Plane:
     def parameters(self) -> dict[str, Parameter]:
         return {
             "fence": Parameter(
-                100.0, 2.0, 100.0, "m", "half the width of the fenced square; 100: out of reach"
+                100.0, 0.5, 100.0, "m", "half the width of the fenced square; 100: out of reach"
             ),
             "drag": Parameter(DRAG, DRAG / 2, DRAG * 2, "1/s", "rate at which speed is lost"),
         }
