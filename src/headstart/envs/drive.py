@@ -67,6 +67,7 @@ class Drive:
 
     name: str = "drive"
     horizon: int = 200
+    dt: float = DT
 
     @property
     def parameters(self) -> dict[str, Parameter]:

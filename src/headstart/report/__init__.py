@@ -196,26 +196,30 @@ def _sweep_figure(results: Results):
 
 
 def _learning_figure(folder: Path, results: Results):
-    fig, axes = figure(columns=2)
+    titles = {"pretrain": "pre-training", "adapt": "adaptation"}
+    curves: list[tuple[str, int, str | None, list[float], list[float]]] = []
     for index, (label, runs) in enumerate(results.items()):
         for run in runs:
             path = folder / label / str(run.seed) / "log.jsonl"
             rows = [json.loads(line) for line in path.read_text().splitlines()]
-            for axis, phase in zip(axes, ("pretrain", "adapt"), strict=True):
+            for phase in titles:
                 chosen = [
                     r for r in rows if r["phase"] == phase and r.get("train_return") is not None
                 ]
-                if not chosen:
-                    continue
-                name = label if run is runs[0] else None
                 x = [r["steps" if phase == "pretrain" else "episodes"] for r in chosen]
                 y = _smoothed([r["train_return"] for r in chosen])
-                axis.plot(x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8)
-    axes[0].set_title("pre-training")
-    axes[0].set_xlabel("steps")
+                name = label if run is runs[0] else None
+                if chosen:
+                    curves.append((phase, index, name, x, y))
+    phases = [phase for phase in titles if any(curve[0] == phase for curve in curves)]
+    fig, axes = figure(columns=max(len(phases), 1))
+    for axis, phase in zip(axes, phases, strict=False):
+        for _, index, name, x, y in (curve for curve in curves if curve[0] == phase):
+            axis.plot(x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8)
+        axis.set_title(titles[phase])
+        axis.set_xlabel("steps" if phase == "pretrain" else "episodes on the target")
+        axis.locator_params(axis="x", nbins=5)
     axes[0].set_ylabel("return while training")
-    axes[1].set_title("adaptation")
-    axes[1].set_xlabel("episodes on the target")
     legend(fig, max(axes, key=lambda axis: len(axis.get_lines())))
     return fig
 
