@@ -191,7 +191,7 @@ def _compare(options: argparse.Namespace, _: Any) -> int:
 
 
 def _evaluate(options: argparse.Namespace, _: Any) -> None:
-    from headstart import envs, problems, run
+    from headstart import envs, evaluation, problems
     from headstart.knowledge import Knowledge
     from headstart.learners.policy import policy_from
 
@@ -200,8 +200,8 @@ def _evaluate(options: argparse.Namespace, _: Any) -> None:
     environment = envs.find(domain.environment)
     policy = policy_from(knowledge)
     facts = knowledge.facts["policy"]
-    run.check_policy_fits(facts, environment)
-    returns = run.evaluate_in(domain, policy, options.episodes, options.seed)
+    evaluation.check_policy_fits(facts, environment)
+    returns = evaluation.evaluate(domain, policy, options.episodes, options.seed)
     spread = returns.std(ddof=1) if len(returns) > 1 else float("nan")
     print(f"{domain}: return {returns.mean():.1f} ± {spread:.1f} (sd) over {len(returns)} episodes")
 

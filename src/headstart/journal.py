@@ -21,6 +21,11 @@ Progress = Callable[[str, float, float], None]
 """Told the phase, the steps done and the steps in all."""
 
 
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What a run has logged."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def silent(phase: str, done: float, total: float) -> None:
     pass
 

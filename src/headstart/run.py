@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,11 +21,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart import configuration, envs, methods, problem
-from headstart.envs.environment import Declared, check_domain
+from headstart.envs.environment import check_domain
 from headstart.errors import HeadstartError
+from headstart.evaluation import evaluate, sweep
 from headstart.journal import Journal, Progress, silent
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods.method import Method
@@ -233,7 +231,9 @@ def _run(job: Job, progress: Progress) -> Result:
             if scored and scored[-1].episodes >= taken[0]:  # the same policy as at the last shot
                 returns = scored[-1].returns
             else:
-                returns = evaluate(job.problem, last, job.seed).tolist()
+                returns = evaluate(
+                    job.problem.target, last, job.problem.episodes, job.seed
+                ).tolist()
             scored.append(Shot(at, taken[1], returns))
             evaluating += time.monotonic() - before
             progress("evaluate", len(scored), len(shots))
@@ -278,7 +278,8 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
         return Knowledge.load(folder)
     keys = job.pretraining_key.encode(), job.untouched_key.encode()
     for manifest in sorted(job.out.glob(f"*/*/{job.seed}/knowledge/manifest.json")):
-        if any(key in manifest.read_bytes() for key in keys):
+        held = manifest.read_bytes()
+        if any(key in held for key in keys):
             shared = Knowledge.load(manifest.parent)
             log = manifest.parents[1] / "log.jsonl"
             write_atomically(job.folder / "log.jsonl", log.read_bytes() if log.exists() else b"")
@@ -322,65 +323,6 @@ def _save_policy(folder: Path, policy: Any) -> None:
     from headstart.learners.policy import knowledge_of
 
     knowledge_of(policy).save(folder)
-
-
-def evaluate(stated: TransferProblem, policy: Any, seed: int) -> np.ndarray:
-    """Returns `[episodes]` on the target, in environments that no method sees."""
-    return evaluate_in(stated.target, policy, stated.episodes, seed)
-
-
-def evaluate_in(domain: problem.Domain, policy: Any, episodes: int, seed: int) -> np.ndarray:
-    """Returns `[episodes]` of the most likely actions in `domain`."""
-    from headstart.learners import rollout
-
-    batch = envs.start(domain, min(episodes, 64), seed_for(seed, "evaluate"))
-    rounds = -(-episodes // batch.num)
-    return rollout.returns(policy, batch, rounds).ravel()[:episodes]
-
-
-def check_policy_fits(facts: dict[str, Any], environment: Declared) -> None:
-    """Raises:
-    HeadstartError: a policy with these facts cannot act in `environment`.
-    """
-    from headstart.learners.actors import ACTORS
-
-    space: Any = environment.action_space
-    discrete = not space.shape
-    needed = {
-        "obs": list(environment.observation_space.shape),
-        "act": int(space.n) if discrete else space.shape[0],
-        "discrete": discrete,
-    }
-    found = {**facts, "discrete": ACTORS[facts["actor"]].discrete}
-    what = {"obs": "observations of shape", "act": "actions of size", "discrete": "discrete ="}
-    for name, value in needed.items():
-        if found[name] != value:
-            raise HeadstartError(
-                f"the policy takes {what[name]} {found[name]}, and {environment.name} has {value}: "
-                "evaluate it in the environment that it was trained in"
-            )
-
-
-def sweep(
-    stated: TransferProblem, first: Any, last: Any, seed: int, progress: Progress = silent
-) -> list[dict[str, Any]]:
-    """Returns of the zero-shot and the last policy at each value of the swept parameter."""
-    rows = []
-    for name, values in stated.sweep.items():
-        for done, value in enumerate(values, start=1):
-            domain = stated.target.with_parameters(**{name: value})
-            scores = evaluate_in(domain, first, stated.sweep_episodes, seed).tolist()
-            row = {"parameter": name, "value": value, "zero_shot": scores, "adapted": scores}
-            if last is not first:
-                row["adapted"] = evaluate_in(domain, last, stated.sweep_episodes, seed).tolist()
-            rows.append(row)
-            progress("sweep", done, len(values))
-    return rows
-
-
-def seed_for(seed: int, purpose: str) -> int:
-    """A seed of its own for every purpose."""
-    return int(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(1)[0])
 
 
 @contextmanager

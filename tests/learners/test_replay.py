@@ -73,7 +73,7 @@ def test_a_truncation_is_bootstrapped_from_where_it_was_cut():
 def test_the_oldest_is_overwritten_and_no_sum_crosses_the_seam():
     parts = [experience([2.0**t, 2.0 ** (t + 1)], begin=t) for t in (0, 2, 4, 6)]
     replay = remembered(*parts, capacity=6)
-    assert np.asarray(replay.obs)[:, 0, 0].tolist() == [6, 7, 2, 3, 4, 5]
+    assert np.asarray(replay.seen.obs)[:, 0, 0].tolist() == [6, 7, 2, 3, 4, 5]
     assert told(replay, 1).keys() == {2.0, 3.0, 4.0, 5.0, 6.0, 7.0}
     assert told(replay, 2) == {float(t): (2.0 * 2**t, t + 1.5, 0.25) for t in range(2, 7)}
 
@@ -94,9 +94,9 @@ def test_samples_are_uniform_over_times_and_copies():
 
 
 def test_there_is_room_for_the_capacity_in_whole_chunks():
-    assert Replay.empty(LINE, PUSH, 5, 2, 2).reward.shape == (4, 2)
-    assert Replay.empty(LINE, PUSH, 8, 2, 2).reward.shape == (4, 2)
-    assert Replay.empty(LINE, PUSH, 9, 2, 2).reward.shape == (6, 2)
+    assert Replay.empty(LINE, PUSH, 5, 2, 2).slots == 4
+    assert Replay.empty(LINE, PUSH, 8, 2, 2).slots == 4
+    assert Replay.empty(LINE, PUSH, 9, 2, 2).slots == 6
 
 
 def test_images_stay_bytes_and_discrete_actions_integers():

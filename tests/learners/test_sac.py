@@ -237,7 +237,7 @@ def test_chunks_of_a_ring_are_cut_from_episodes_in_order():
     assert int(replay.filled) == 28
     assert len(pending[2]) == 2
     rewards = np.concatenate([tried.reward for tried in played])
-    np.testing.assert_allclose(replay.reward[:28, 0], rewards[:28], rtol=1e-6)
+    np.testing.assert_allclose(replay.seen.reward[:28, 0], rewards[:28], rtol=1e-6)
     np.testing.assert_array_equal(pending[2], rewards[28:])
 
 

@@ -22,7 +22,7 @@ from headstart.learners.dqn import DQN
 from headstart.learners.policy import Policy, anything
 from headstart.learners.ppo import Transitions
 from headstart.learners.replay import Replay, Sample
-from headstart.learners.rollout import Episodes, chunk, episodes, seed_from
+from headstart.learners.rollout import Episodes, chunk, episodes, log_round, seed_from
 from headstart.learners.sac import SAC
 from headstart.target import Counted, Source, Target
 
@@ -99,7 +99,6 @@ def train(
     source: Source | Target,
     steps: int,
     key: PRNGKeyArray,
-    state: Any = None,
     correction: Correction | None = None,
     target: Target | None = None,
     auxiliary: Auxiliary | None = None,
@@ -112,8 +111,7 @@ def train(
     start_key, seed_key, run_key, correction_key, target_key = jax.random.split(key, 5)
     environment = source.environment
     space = environment.observation_space, environment.action_space
-    if state is None:
-        state = _begun(learner, space, auxiliary, start_key)
+    state = _begun(learner, space, auxiliary, start_key)
     judge = correction.init(*space, correction_key) if correction is not None else None
     capacity = min(learner.capacity, steps)
     streams = [Stream(learner, source.start(learner.environments, seed_from(seed_key)), capacity)]
@@ -158,7 +156,7 @@ def train(
             log |= learned
         loop = Progress(loop.iteration + 1, due - count)
         if done % LOGGED_EVERY < each or done >= steps:
-            if auxiliary is not None and hasattr(state, "auxiliary"):
+            if auxiliary is not None:
                 shown = seen.obs.reshape(-1, *seen.obs.shape[2:])
                 log |= auxiliary.measure(state.auxiliary, state.policy.encoder, shown)
             returns = streams[0].batch.finished()
@@ -248,14 +246,7 @@ def improve(
         due -= count
         iteration += 1
         left -= batch.num
-        target.journal.log(
-            phase="adapt",
-            steps=target.meter.steps,
-            episodes=target.meter.episodes,
-            train_return=float(tried.returns.mean()),
-            **{name: float(value) for name, value in log.items()},
-        )
-        target.journal.progress("adapt", total - left, total)
+        log_round(target, tried, log, total)
         yield _kept(learner.explorer(state, 1.0))
 
 

@@ -12,7 +12,7 @@ from headstart.knowledge import filled, grouped, joined, leaves
 from headstart.learners.auxiliary import Auxiliary
 from headstart.learners.policy import Policy
 from headstart.learners.ppo import PPO, PPOState
-from headstart.learners.rollout import chunk, episodes, seed_from
+from headstart.learners.rollout import chunk, episodes, log_round, seed_from
 from headstart.target import Counted, Source, Target
 
 Weigh = Callable[[np.ndarray], np.ndarray]
@@ -115,14 +115,7 @@ def improve(
         state, log = ppo.update(state, tried.transitions(ppo.minibatch), 1.0, update_key)
         iteration += 1
         left -= batch.num
-        target.journal.log(
-            phase="adapt",
-            steps=target.meter.steps,
-            episodes=target.meter.episodes,
-            train_return=float(tried.returns.mean()),
-            **{name: float(value) for name, value in log.items()},
-        )
-        target.journal.progress("adapt", total - left, total)
+        log_round(target, tried, log, total)
         yield state.policy
 
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
+from headstart.envs.compiled import Columns
 from headstart.errors import HeadstartError
 from headstart.learners.ppo import Transitions
 
@@ -28,12 +29,8 @@ class Sample(NamedTuple):
 class Replay(eqx.Module):
     """The last `slots` × `environments` transitions; time runs along the first axis."""
 
-    obs: Shaped[Array, "slots env ..."]
-    action: Shaped[Array, "slots env ..."]
-    reward: Float[Array, "slots env"]
-    next_obs: Shaped[Array, "slots env ..."]
-    terminated: Bool[Array, "slots env"]
-    truncated: Bool[Array, "slots env"]
+    seen: Columns
+    """`[slots, env, ...]`."""
     head: Int[Array, ""]
     """The slot to be written next."""
     filled: Int[Array, ""]
@@ -54,20 +51,20 @@ class Replay(eqx.Module):
         columns = (slots, environments)
         acted = columns if discrete else (*columns, *action.shape)
         seen = (*columns, *observation.shape)
-        return Replay(
-            obs=jnp.zeros(seen, jnp.uint8 if image else jnp.float32),
+        dtype = jnp.uint8 if image else jnp.float32
+        blank = Columns(
+            obs=jnp.zeros(seen, dtype),
             action=jnp.zeros(acted, jnp.int32 if discrete else jnp.float32),
             reward=jnp.zeros(columns, jnp.float32),
-            next_obs=jnp.zeros(seen, jnp.uint8 if image else jnp.float32),
+            next_obs=jnp.zeros(seen, dtype),
             terminated=jnp.zeros(columns, bool),
             truncated=jnp.zeros(columns, bool),
-            head=jnp.zeros((), jnp.int32),
-            filled=jnp.zeros((), jnp.int32),
         )
+        return Replay(blank, head=jnp.zeros((), jnp.int32), filled=jnp.zeros((), jnp.int32))
 
     @property
     def slots(self) -> int:
-        return self.reward.shape[0]
+        return self.seen.reward.shape[0]
 
     def add(self, chunk: Transitions) -> "Replay":
         """With a chunk written over the oldest experience; the old arrays are given up.
@@ -81,43 +78,39 @@ class Replay(eqx.Module):
                 f"an action of {np.abs(action).max():.3g} was to be stored, and those executed lie "
                 "in [−1, 1]: store actions after clipping, in every domain alike"
             )
-        columns = [np.asarray(column) for column in chunk[:6]]
-        return _added(self, *columns)
+        return _added(self, Columns(*chunk[:6]))
 
     def sample(self, size: int, key: PRNGKeyArray, discount: float, steps: int = 1) -> Sample:
         """`size` transitions over at most `steps` steps, uniformly, with replacement.
 
         A transition over several steps ends where its episode does, or the experience.
         """
-        environments = self.reward.shape[1]
+        seen = self.seen
+        environments = seen.reward.shape[1]
         time_key, env_key = jax.random.split(key)
         age = jax.random.randint(time_key, (size,), 0, jnp.maximum(self.filled - steps + 1, 1))
         first = (self.head - self.filled + age) % self.slots
         env = jax.random.randint(env_key, (size,), 0, environments)
-        obs, action = self.obs[first, env], self.action[first, env]
+        obs, action = seen.obs[first, env], seen.action[first, env]
         reward, factor = jnp.zeros(size), jnp.ones(size)
         last, running = first, jnp.ones(size, bool)
         for k in range(steps):
             here = jnp.where(running, (first + k) % self.slots, last)
-            reward = reward + jnp.where(running, factor * self.reward[here, env], 0.0)
+            reward = reward + jnp.where(running, factor * seen.reward[here, env], 0.0)
             factor = jnp.where(running, factor * discount, factor)
-            ended = self.terminated[here, env] | self.truncated[here, env]
+            ended = seen.terminated[here, env] | seen.truncated[here, env]
             newest = age + k + 1 >= self.filled
             last, running = here, running & ~ended & ~newest
-        factor = jnp.where(self.terminated[last, env], 0.0, factor)
-        return Sample(obs, action, reward, self.next_obs[last, env], factor, jnp.ones(size))
+        factor = jnp.where(seen.terminated[last, env], 0.0, factor)
+        return Sample(obs, action, reward, seen.next_obs[last, env], factor, jnp.ones(size))
 
 
 @partial(jax.jit, donate_argnums=0)
-def _added(replay: Replay, *columns: Shaped[Array, "time env ..."]) -> Replay:
-    kept = (
-        replay.obs, replay.action, replay.reward, replay.next_obs, replay.terminated,
-        replay.truncated,
-    )  # fmt: skip
-    time = columns[2].shape[0]
-    written = [
-        jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), replay.head, 0)
-        for old, new in zip(kept, columns, strict=True)
-    ]
+def _added(replay: Replay, chunk: Columns) -> Replay:
+    def write(kept: Array, new: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(kept, new.astype(kept.dtype), replay.head, 0)
+
+    time = len(chunk.reward)
     head = (replay.head + time) % replay.slots
-    return Replay(*written, head=head, filled=jnp.minimum(replay.filled + time, replay.slots))
+    filled = jnp.minimum(replay.filled + time, replay.slots)
+    return Replay(jax.tree.map(write, replay.seen, chunk), head, filled)

@@ -1,5 +1,6 @@
 """Experience on the host: chunks of running environments, and sets of whole episodes."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 from headstart.envs.environment import Step
 from headstart.learners.policy import Anything, Policy, greedy, prepared, sampled
 from headstart.learners.ppo import Transitions
+from headstart.target import Target
 
 
 class Environments(Protocol):
@@ -147,6 +149,18 @@ def returns(policy: Policy, batch: Environments, rounds: int = 1) -> np.ndarray:
                 obs[again] = batch.reset(again)
             live = np.flatnonzero(finished < rounds)
     return total
+
+
+def log_round(target: Target, tried: Episodes, log: Mapping[str, Any], total: int) -> None:
+    """The record of one round of adaptation, of `total` episodes that there were to take."""
+    target.journal.log(
+        phase="adapt",
+        steps=target.meter.steps,
+        episodes=target.meter.episodes,
+        train_return=float(tried.returns.mean()),
+        **{name: float(value) for name, value in log.items()},
+    )
+    target.journal.progress("adapt", total - (target.episodes_left or 0), total)
 
 
 def seed_from(key: PRNGKeyArray) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from headstart.errors import HeadstartError
+from headstart.journal import rows
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
-from headstart.report.figures import band, colour, figure, legend, svg
+from headstart.report.figures import band, bar, colour, figure, legend, svg
 from headstart.report.views import stills
 from headstart.result import (
     Estimate,
@@ -24,6 +25,8 @@ from headstart.result import (
 )
 
 Results = Mapping[str, Sequence[Result]]
+Logs = Mapping[str, Sequence[list[dict[str, Any]]]]
+"""What the runs of every method have logged."""
 
 
 def write(folder: Path) -> Path:
@@ -35,6 +38,10 @@ def write(folder: Path) -> Path:
     results, unfinished = read(folder)
     problem = _problem(folder, results)
     threshold = threshold_from(results)
+    logs = {
+        label: [rows(folder / label / str(run.seed)) for run in runs]
+        for label, runs in results.items()
+    }
     jinja = Environment(
         loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
         autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
@@ -47,8 +54,8 @@ def write(folder: Path) -> Path:
         shots_figure=svg(_shots_figure(results), "shots"),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
-        learning_figure=svg(_learning_figure(folder, results), "learning"),
-        judges_figure=_judges_figure(folder, results),
+        learning_figure=svg(_learning_figure(logs), "learning"),
+        judges_figure=_judges_figure(logs),
         views={"source": stills(problem.source), "target": stills(problem.target)},
         paths_figure=_paths_figure(folder, results, problem),
         correction_figure=_correction_figure(folder, results, problem),
@@ -113,12 +120,12 @@ def _problem(folder: Path, results: Results) -> TransferProblem:
 
 def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
     scratch = results.get("scratch", [])
-    rows = []
+    found = []
     for index, (label, runs) in enumerate(results.items()):
         worth = transfer(runs, scratch, threshold)
         reached = median_time(worth.times) if threshold is not None else None
         never = sum(time is None for time in worth.times)
-        rows.append(
+        found.append(
             {
                 "label": label,
                 "colour": colour(index),
@@ -137,7 +144,7 @@ def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
                 "target_episodes": f"{worth.target_episodes:,.0f}",
             }
         )
-    return rows
+    return found
 
 
 def _shown(estimate: Estimate | None) -> str:
@@ -171,9 +178,7 @@ def _returns_figure(results: Results):
     """Where there is one shot only: every method's return, a dot for each seed."""
     fig, (axis,) = figure(height=0.8 + 0.4 * len(results))
     for index, runs in enumerate(results.values()):
-        scores, row = [run.shots[0].score for run in runs], len(results) - index
-        axis.barh(row, estimate([scores]).value, color=colour(index), alpha=0.35, height=0.6)
-        axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=4)
+        bar(axis, len(results) - index, [run.shots[0].score for run in runs], index)
     axis.set_yticks(range(len(results), 0, -1), list(results))
     axis.set_xlabel("return on the target")
     return fig
@@ -195,20 +200,18 @@ def _sweep_figure(results: Results):
     return fig
 
 
-def _learning_figure(folder: Path, results: Results):
+def _learning_figure(logs: Logs):
     titles = {"pretrain": "pre-training", "adapt": "adaptation"}
     curves: list[tuple[str, int, str | None, list[float], list[float]]] = []
-    for index, (label, runs) in enumerate(results.items()):
-        for run in runs:
-            path = folder / label / str(run.seed) / "log.jsonl"
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for index, (label, runs) in enumerate(logs.items()):
+        for number, log in enumerate(runs):
             for phase in titles:
                 chosen = [
-                    r for r in rows if r["phase"] == phase and r.get("train_return") is not None
+                    r for r in log if r["phase"] == phase and r.get("train_return") is not None
                 ]
                 x = [r["steps" if phase == "pretrain" else "episodes"] for r in chosen]
                 y = _smoothed([r["train_return"] for r in chosen])
-                name = label if run is runs[0] else None
+                name = label if number == 0 else None
                 if chosen:
                     curves.append((phase, index, name, x, y))
     phases = [phase for phase in titles if any(curve[0] == phase for curve in curves)]
@@ -228,30 +231,23 @@ JUDGED = ("domain_accuracy", "fresh_accuracy", "calibration_error", "delta")
 """What classifiers of the two domains write into the log."""
 
 
-def _judges_figure(folder: Path, results: Results) -> str | None:
+def _judges_figure(logs: Logs) -> str | None:
     """How well classifiers told the domains apart while they trained, if any method has one."""
-    curves: list[tuple[int, str, list[Any], list[Any]]] = []
-    for index, (label, runs) in enumerate(results.items()):
-        for run in runs:
-            path = folder / label / str(run.seed) / "log.jsonl"
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+    curves: list[tuple[str, int, str | None, list[float], list[float]]] = []
+    for index, (label, runs) in enumerate(logs.items()):
+        for number, log in enumerate(runs):
             for name in JUDGED:
-                chosen = [r for r in rows if name in r]
+                chosen = [r for r in log if name in r]
                 x, y = [r.get("updates", r["steps"]) for r in chosen], [r[name] for r in chosen]
-                if chosen and len(set(x)) > 1:
-                    curves.append((index, name, x, y))
-    names = [name for name in JUDGED if any(curve[1] == name for curve in curves)]
+                if len(set(x)) > 1:
+                    curves.append((name, index, label if number == 0 else None, x, y))
+    names = [name for name in JUDGED if any(curve[0] == name for curve in curves)]
     if not names:
         return None
     fig, axes = figure(columns=len(names), share=False)
     for axis, name in zip(axes, names, strict=True):
-        for index, _, x, y in (curve for curve in curves if curve[1] == name):
-            label = list(results)[index]
-            known = axis.get_legend_handles_labels()[1]
-            axis.plot(
-                x, _smoothed(y), color=colour(index), linewidth=0.9,
-                label=None if label in known else label,
-            )  # fmt: skip
+        for _, index, label, x, y in (curve for curve in curves if curve[0] == name):
+            axis.plot(x, _smoothed(y), color=colour(index), label=label, linewidth=0.9)
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("steps, or updates of a student")
     legend(fig, axes[0])

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headstart.result import Estimate
+from headstart.result import Estimate, estimate
 
 # Okabe and Ito's palette (2008), readable with any colour vision, and dashes for more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
@@ -57,6 +57,12 @@ def band(
     high = [estimate.high for estimate in estimates if estimate.high is not None]
     if len(low) == len(values):
         axis.fill_between(x, low, high, color=colour(index), alpha=0.1, linewidth=0)
+
+
+def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:
+    """The interquartile mean of `scores` as a bar, and every score a dot."""
+    axis.barh(row, estimate([scores]).value, color=colour(index), alpha=0.35)
+    axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=3)
 
 
 def legend(fig: Figure, axis: Axes) -> None:

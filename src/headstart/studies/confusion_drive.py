@@ -9,10 +9,8 @@ baselines that take nothing of the target.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.problems import find
-from headstart.result import estimate, iqm
+from headstart.result import iqm
 from headstart.studies import Arm, Claim
 
 SEEDS, FEWER = 5, 3
@@ -40,7 +38,7 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target by arm and seed, and the classifiers' accuracy."""
-    import json
+    from headstart.journal import rows
 
     table: dict[str, Any] = {"arms": {}}
     for name, arm in arms().items():
@@ -55,7 +53,7 @@ def collect(out: Path) -> dict[str, Any]:
             table["arms"][name]["accuracy"] = [
                 [
                     round(row["domain_accuracy"], 3)
-                    for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+                    for row in rows(folder)
                     if "domain_accuracy" in row
                 ][::4]
                 for folder in arm.folders(out)
@@ -119,16 +117,14 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """Returns by arm, every seed a dot."""
-    from headstart.report.figures import colour, figure, save
+    from headstart.report.figures import bar, figure, save
 
     fig, axes = figure(columns=2, height=4.2)
     for axis, weather in zip(axes, WEATHERS, strict=True):
         names = [name for name in table["arms"] if name.startswith(weather)]
         for row, name in enumerate(reversed(names)):
             returns = table["arms"][name]["returns"]
-            number = 1 if name.split(": ")[1] in VARIANTS else 0
-            axis.barh(row, estimate([returns]).value, color=colour(number), alpha=0.35)
-            axis.plot(returns, np.full(len(returns), row), "o", color=colour(number), markersize=3)
+            bar(axis, row, returns, 1 if name.split(": ")[1] in VARIANTS else 0)
             axis.text(1, row, name.removeprefix(weather)[2:], va="center", fontsize=8)
         axis.set_yticks([])
         axis.set_xlabel(f"return in {WEATHERS[weather].removesuffix('-drive')} weather")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from headstart.problems import find
-from headstart.result import estimate, iqm
+from headstart.result import iqm
 from headstart.studies import Arm, Claim
 
 SEEDS, FEWER = 5, 3
@@ -58,7 +58,7 @@ def _target_steps(name: str) -> int:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target by arm and seed, and DARC's log."""
-    import json
+    from headstart.journal import rows
 
     table: dict[str, Any] = {"arms": {}, "logs": {}}
     for name, arm in arms().items():
@@ -75,7 +75,7 @@ def collect(out: Path) -> dict[str, Any]:
             table["logs"][name] = [
                 [
                     {k: row[k] for k in kept}
-                    for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+                    for row in rows(folder)
                     if row["phase"] == "pretrain" and "delta" in row
                 ][::4]
                 for folder in arm.folders(out)
@@ -133,17 +133,14 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """Returns by arm, with intervals over seeds and every seed a dot; forward and reversed."""
-    from headstart.report.figures import colour, figure, save
+    from headstart.report.figures import bar, figure, save
 
     fig, axes = figure(columns=2, height=5.4)
     for axis, body in zip(axes, BODIES, strict=True):
         names = [name for name in table["arms"] if name.startswith(body)]
         for row, name in enumerate(reversed(names)):
             returns = table["arms"][name]["returns"]
-            found = estimate([returns])
-            number = 1 if name.endswith(": DARC") else 0
-            axis.barh(row, found.value, color=colour(number), alpha=0.35)
-            axis.plot(returns, np.full(len(returns), row), "o", color=colour(number), markersize=3)
+            bar(axis, row, returns, 1 if name.endswith(": DARC") else 0)
         axis.set_title(f"{BODIES[body]}: return on the target")
         if axis is axes[0]:
             axis.set_yticks(range(len(names)), [n.split(body)[1][2:] for n in reversed(names)])

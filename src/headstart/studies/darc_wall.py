@@ -101,13 +101,14 @@ def draw(table: dict[str, Any], path: Path) -> None:
     for axis, (title, names) in zip(axes, sides.items(), strict=True):
         draw_plan(axis, arms()[names[0]].problem.target)
         axis.set_title(f"{title}: ways on the target")
-        for index, name in enumerate(names):
+        for name in names:
+            arm = name.removeprefix("reversed: ")
             for seed, way in enumerate(table["arms"][name]["paths"]):
                 shift = 0.07 * (seed - (SEEDS - 1) / 2)
                 places = np.array(way) + shift
-                label = name.removeprefix("reversed: ") if seed == 0 else None
-                number = 2 * (name == "reversed: oracle") or index + name.startswith("reversed")
-                axis.plot(*places.T, color=colour(number), linewidth=1.2, label=label)
-                axis.plot(*places[-1], "o", color=colour(number), markersize=4)
+                shade = colour(("source-only", "DARC", "oracle").index(arm))
+                label = arm if seed == 0 else None
+                axis.plot(*places.T, color=shade, linewidth=1.2, label=label)
+                axis.plot(*places[-1], "o", color=shade, markersize=4)
         axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
     save(fig, path)

@@ -10,7 +10,6 @@ Reduced, and changed: PPO with fewer steps than the paper's TRPO; Gymnasium's Ho
 observation) with mass and inertia scaled; damping varies around this hopper's own 1, not 2.5.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +69,8 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """The numbers that the claims rest on, from the finished runs below `out`."""
+    from headstart.journal import rows
+
     policies: dict[str, Any] = {}
     posterior = []
     versions: dict[str, str] = {}
@@ -86,11 +87,10 @@ def collect(out: Path) -> dict[str, Any]:
         }
         if kind == "adapted":
             for folder in folders:
-                rows = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
                 posterior.append(
                     [
                         {k: r[k] for k in ("episodes", "mean", "std")}
-                        for r in rows
+                        for r in rows(folder)
                         if r["phase"] == "posterior"
                     ]
                 )
