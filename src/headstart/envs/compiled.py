@@ -302,9 +302,9 @@ def _advanced(
 def _begun(
     world: World, running: Running, draws: Array, key: PRNGKeyArray, obs: Array
 ) -> tuple[Running, Array]:
-    """New episodes where they are over, an eighth of the copies at a time: to observe is what costs
+    """New episodes where they are over, a 32nd of the copies at a time: to observe is what costs
     in a world of pixels, and few episodes end at a step."""
-    few = max(len(running.over) // 8, 1)
+    few = max(len(running.over) // 32, 1)
 
     def some(carry: tuple[Running, Array, Array]):
         running, obs, turn = carry

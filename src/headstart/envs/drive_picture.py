@@ -134,7 +134,8 @@ class _Palette(NamedTuple):
 
 def _stripes(place: Array, period: float, sharp: Array) -> Array:
     """1 and 0 in turn along the road, half a period each, with `sharp` pixels to the metre."""
-    inside = period * (0.25 - jnp.abs(place * (1 / period) % 1.0 - 0.5))
+    turns = place * (1 / period)
+    inside = period * (0.25 - jnp.abs(turns - jnp.floor(turns) - 0.5))
     return 0.5 + (_soft(inside * sharp) - 0.5) * _unit(period / 2 * sharp)
 
 
