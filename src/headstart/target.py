@@ -51,6 +51,11 @@ class Meter:
         self.steps += steps
         self.episodes += episodes
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether anything may be taken."""
+        return self.observation_limit is self.step_limit is self.episode_limit is None
+
     def covers(self, steps: int, episodes: int) -> bool:
         """Whether so much is left."""
         limits = (
@@ -73,6 +78,15 @@ def _check(what: str, asked: int, used: int, limit: int | None, mend: str = "") 
             f"asked for {asked} target {what}, {max(limit - used, 0)} of {limit} are left: "
             f"raise {mend or f'access.{what}'} or collect fewer"
         )
+
+
+def check_demonstrator(environment: Environment | World, name: str) -> None:
+    """Raises:
+    HeadstartError: the environment has no such demonstrator.
+    """
+    known = getattr(environment, "demonstrators", {})
+    if name not in known:
+        raise unknown(f"demonstrator of {environment.name}", name, known)
 
 
 class Counted:
@@ -108,6 +122,21 @@ class Counted:
         ended = np.arange(self.num)[pick][step.terminated | step.truncated]
         self._count(step.reward, ended, pick)
         return step
+
+    def demonstrated(self, name: str) -> np.ndarray:
+        """What a demonstrator, who sees the true state, would do in every copy: `[env, ...]`.
+
+        Raises:
+            AllowanceSpent: there is a limit to what may be taken here, which states are not in.
+            HeadstartError: the environment has no such demonstrator.
+        """
+        if not self._meter.unlimited:
+            raise AllowanceSpent(
+                "a demonstrator sees states, and access gives none of the target's: ask it in the "
+                "source"
+            )
+        check_demonstrator(self.environment, name)
+        return self._batch.demonstrated(name)  # pyright: ignore[reportAttributeAccessIssue]
 
     def chunk(self, policy: Any, obs: Any, steps: int, key: Any) -> tuple[Columns, Any] | None:
         """`steps` steps of every copy within one compiled loop; nothing where there is none, or
@@ -207,9 +236,7 @@ class Target:
         """
         batch = envs.start(self._domain, min(max(n, 1), COPIES), seed)
         if self.behaviour != "random":
-            known = getattr(batch.environment, "demonstrators", {})
-            if self.behaviour not in known:
-                raise unknown(f"demonstrator of {batch.environment.name}", self.behaviour, known)
+            check_demonstrator(batch.environment, self.behaviour)
         self.meter.charge(observations=n)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space

@@ -45,13 +45,24 @@ def test_layers_have_their_sizes_and_any_axes_before_the_image():
     assert (encoder.size, encoder.shape) == (32, IMAGE)
 
 
-def test_bytes_are_scaled_to_one():
-    """A mean of channels, where the image is white, is 1."""
+def test_bytes_are_scaled_to_one_and_centred():
+    """A mean of channels, where the image is white, is a half; where it is black, minus a half."""
     encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
     mean = jnp.full((8, 8, 3, 16), 1 / (8 * 8 * 3))
     encoder = eqx.tree_at(lambda e: e.convolutions[0].weight, encoder, mean)
-    white = jnp.full(IMAGE, 255, jnp.uint8)
-    np.testing.assert_allclose(layers_of(encoder, white)["conv1"], np.ones(5 * 5 * 16), rtol=1e-5)
+    white, half = jnp.full(IMAGE, 255, jnp.uint8), np.full(5 * 5 * 16, 0.5)
+    np.testing.assert_allclose(layers_of(encoder, white)["conv1"], half, rtol=1e-5)
+    encoder = eqx.tree_at(lambda e: e.convolutions[0].weight, encoder, -mean)
+    np.testing.assert_allclose(layers_of(encoder, 0 * white)["conv1"], half, rtol=1e-5)
+
+
+def test_features_are_rectified_after_they_are_normalised():
+    """By hand: (x − mean) / deviation over the features of one image, and no less than 0."""
+    encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
+    found = layers_of(encoder, bytes_of(4, *IMAGE))
+    before = np.asarray(found["conv2"]) @ np.asarray(encoder.dense) + np.asarray(encoder.bias)
+    expected = (before - before.mean(1, keepdims=True)) / before.std(1, keepdims=True)
+    np.testing.assert_allclose(found["dense"], np.maximum(expected, 0), atol=1e-3)
 
 
 @pytest.mark.parametrize(

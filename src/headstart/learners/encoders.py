@@ -77,7 +77,11 @@ class Statistics(eqx.Module):
 
 
 class Convolutions(eqx.Module):
-    """Two convolutions and a dense layer (Mnih et al., 2013), for images of bytes."""
+    """Two convolutions and a dense layer (Mnih et al., 2013), for images of bytes.
+
+    Pixels are centred, and the dense layer is normalised before its rectifier (Ba et al., 2016):
+    without, a step size of 10⁻³ leaves every unit dead, and a tenth of it learns slowly.
+    """
 
     convolutions: list[Convolution]
     dense: Float[Array, "flat size"]
@@ -105,17 +109,22 @@ class Convolutions(eqx.Module):
     def layers(self, image: Shaped[Array, "... h w c"]) -> dict[str, Float[Array, "... _"]]:
         """The activations of every layer by its name, flat."""
         many = image.shape[:-3]
-        x = image.reshape(-1, *image.shape[-3:]).astype(jnp.float32) / 255
+        x = image.reshape(-1, *image.shape[-3:]).astype(jnp.float32) / 255 - 0.5
         found = {}
         for name, convolution in zip(self.LAYERS, self.convolutions, strict=False):
             x = jax.nn.relu(convolution(x))
             found[name] = x.reshape(*many, -1)
         flat = found["conv2"]
-        found["dense"] = jax.nn.relu(flat @ self.dense + along(flat, self.bias))
+        found["dense"] = jax.nn.relu(_normalised(flat @ self.dense + along(flat, self.bias)))
         return found
 
     def __call__(self, image: Shaped[Array, "... h w c"]) -> Float[Array, "... size"]:
         return self.layers(image)["dense"]
+
+
+def _normalised(x: Float[Array, "... size"]) -> Float[Array, "... size"]:
+    """With mean 0 and variance 1 along the last axis."""
+    return (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-6)
 
 
 Encoder = Identity | Statistics | Convolutions

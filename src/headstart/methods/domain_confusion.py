@@ -8,14 +8,14 @@ both domains, and a policy on it transfers. It takes a few hundred unlabelled ta
 assumes that both domains are visited alike: frames of a driver who leaves the road teach invariance
 between driving well and driving badly.
 
-Differs from the papers in: the source's loss is that of RL, or of imitating a policy trained there;
-the classifier has its own Adam, faster than the encoder's.
+Differs from the papers in: the source's loss is that of RL, or of imitating a driver who sees the
+state; the classifier has its own Adam, faster than the encoder's.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,18 +24,20 @@ from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.knowledge import Knowledge
-from headstart.learners import off_policy, on_policy
-from headstart.learners.auxiliary import Auxiliary
+from headstart.learners import imitation
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
 from headstart.learners.rollout import seed_from
+from headstart.learners.train import train
 from headstart.methods.confusion import Confusion, Variant, check_frames
 from headstart.methods.source_only import SourceOnly
 from headstart.target import Source, Target
 
 HELD_OUT = 5  # one frame in so many
+GENTLER = 0.3
+"""Of the learning rate, where a student who knows the task is aligned."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class DomainConfusion:
     """Of the encoder's adversarial loss, once its schedule has risen to 1."""
     hidden: tuple[int, ...] = (64,)
     """Widths of the classifier's hidden layers."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """The classifier's."""
     samples: int = 64
     """Frames of each domain in a gradient step."""
     learner: PPO | DQN | Imitation = field(default_factory=PPO)
-    """The RL algorithm, or imitation of one."""
+    """What is learned in the source: RL, or imitation."""
     unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -68,23 +70,28 @@ class DomainConfusion:
 
     @property
     def pretraining(self) -> "DomainConfusion | SourceOnly":
-        return taught(self) or self
+        if isinstance(self.learner, Imitation):
+            return SourceOnly(self.steps, self.learner)
+        return self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        teacher = taught(self)
-        if teacher is not None:
-            return teacher.pretrain(source, target, key)
+        if isinstance(self.pretraining, SourceOnly):
+            return self.pretraining.pretrain(source, target, key)
         frames_key, train_key = jax.random.split(key)
         confusion = self.confusion(source, target, frames_key)
-        return aligned(self.learner, source, self.steps, train_key, confusion)
+        mean = source.at(source.domain.at_mean())
+        return self.learner.knowledge(train(self.learner, mean, self.steps, train_key, confusion))
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        if not isinstance(self.learner, Imitation):
-            yield policy_from(knowledge)
-            return
-        frames_key, student_key = jax.random.split(key)
-        confusion = self.confusion(knowledge.simulator, target, frames_key)
-        yield student(self.learner, knowledge, student_key, confusion)
+        policy = policy_from(knowledge)
+        if isinstance(self.learner, Imitation):
+            source: Source = knowledge.simulator
+            frames_key, train_key = jax.random.split(key)
+            confusion = self.confusion(source, target, frames_key)
+            mean = source.at(source.domain.at_mean())
+            careful = replace(self.learner, learning_rate=GENTLER * self.learner.learning_rate)
+            policy = imitation.train(careful, mean, self.steps, train_key, confusion, policy).policy
+        yield policy
 
     def confusion(self, source: Source, target: Target, key: PRNGKeyArray) -> Confusion:
         """The adversarial loss, with its frames of the target."""
@@ -95,29 +102,3 @@ class DomainConfusion:
             jnp.asarray(frames[kept]), jnp.asarray(frames[~kept]), self.variant, self.layer,
             self.weight, self.hidden, self.learning_rate, self.samples,
         )  # fmt: skip
-
-
-def aligned(
-    learner: Any, source: Source, steps: int, key: PRNGKeyArray, auxiliary: Auxiliary
-) -> Knowledge:
-    """What PPO or DQN knows after training in the source's mean with a loss more on its encoder."""
-    mean = source.at(source.domain.at_mean())
-    if isinstance(learner, PPO):
-        return learner.knowledge(on_policy.train(learner, mean, steps, key, auxiliary=auxiliary))
-    trained = off_policy.train(learner, mean, steps, key, auxiliary=auxiliary)
-    return learner.knowledge(trained.agent)
-
-
-def taught(method: Any) -> SourceOnly | None:
-    """How the teacher is trained, where a method imitates one."""
-    learner = method.learner
-    return SourceOnly(method.steps, learner.teacher) if isinstance(learner, Imitation) else None
-
-
-def student(
-    learner: Imitation, knowledge: Knowledge, key: PRNGKeyArray, auxiliary: Auxiliary
-) -> Policy:
-    """The copy of a teacher that `knowledge` holds, trained on in the source's mean."""
-    source: Source = knowledge.simulator
-    mean = source.at(source.domain.at_mean())
-    return learner.student(policy_from(knowledge), mean, key, auxiliary)

@@ -18,7 +18,7 @@ from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
-from headstart.learners.train import Learner, train
+from headstart.learners.train import Trainer, train
 from headstart.problem import Domain
 from headstart.target import Source, Target
 
@@ -29,7 +29,7 @@ class DomainRandomization:
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    learner: Learner = field(default_factory=PPO)
+    learner: Trainer = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
 

@@ -11,7 +11,7 @@ from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
-from headstart.learners.train import Learner, train
+from headstart.learners.train import Trainer, train
 from headstart.target import Source, Target
 
 
@@ -21,7 +21,7 @@ class Oracle:
 
     steps: int = 1_000_000
     """Steps of training on the target."""
-    learner: Learner = field(default_factory=PPO)
+    learner: Trainer = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = True
 

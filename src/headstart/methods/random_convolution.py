@@ -28,8 +28,7 @@ from headstart.learners.encoders import Convolutions, Encoder
 from headstart.learners.imitation import Imitation
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
-from headstart.methods.domain_confusion import aligned, student, taught
-from headstart.methods.source_only import SourceOnly
+from headstart.learners.train import train
 from headstart.target import Source, Target
 
 
@@ -100,7 +99,7 @@ class RandomConvolution:
     samples: int = 64
     """Frames in a gradient step that are convolved."""
     learner: PPO | DQN | Imitation = field(default_factory=PPO)
-    """The RL algorithm, or imitation of one."""
+    """What is learned in the source: RL, or imitation."""
     unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -108,22 +107,13 @@ class RandomConvolution:
         require(self, 0, math.inf, "weight")
 
     @property
-    def pretraining(self) -> "RandomConvolution | SourceOnly":
-        return taught(self) or self
+    def pretraining(self) -> "RandomConvolution":
+        return self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        teacher = taught(self)
-        if teacher is not None:
-            return teacher.pretrain(source, target, key)
-        return aligned(self.learner, source, self.steps, key, self.matching)
+        mean = source.at(source.domain.at_mean())
+        matching = FeatureMatching(self.weight, self.samples)
+        return self.learner.knowledge(train(self.learner, mean, self.steps, key, matching))
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        if isinstance(self.learner, Imitation):
-            yield student(self.learner, knowledge, key, self.matching)
-        else:
-            yield policy_from(knowledge)
-
-    @property
-    def matching(self) -> FeatureMatching:
-        """The loss that is added."""
-        return FeatureMatching(self.weight, self.samples)
+        yield policy_from(knowledge)

@@ -14,7 +14,7 @@ from headstart.configuration import require
 from headstart.knowledge import Knowledge
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
-from headstart.learners.train import Learner, train
+from headstart.learners.train import Trainer, train
 from headstart.target import Source, Target
 
 
@@ -24,7 +24,7 @@ class SourceOnly:
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    learner: Learner = field(default_factory=PPO)
+    learner: Trainer = field(default_factory=PPO)
     """The RL algorithm."""
     unlimited: ClassVar[bool] = False
 
