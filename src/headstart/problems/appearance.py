@@ -17,14 +17,15 @@ SUN = Domain(
     contrast=Uniform(0.6, 1.4),
 )
 RAIN = {"rain": 1.0, "daylight": 0.5}
-DRIVER: dict[str, Any] = {"steps": 25_000, "learner": {"algorithm": "imitation"}}
-"""A copy of a driver who sees the road itself: two minutes on one core."""
+DRIVER: dict[str, Any] = {"steps": 25_000, "learner": {"algorithm": "imitation", "updates": 5000}}
+"""A copy of a driver who sees the road itself: two or three minutes on one core."""
 METHODS: dict[str, Any] = {
     "source-only": DRIVER,
     "oracle": DRIVER,
     "domain-randomization": DRIVER,
     "random-convolution": DRIVER,
-    "domain-confusion": {**DRIVER, "observations": 1000},
+    # After the convolutions, features are not bounded, and the alignment is less steady.
+    "domain-confusion": {**DRIVER, "observations": 1000, "layer": "dense"},
 }
 
 
