@@ -201,6 +201,10 @@ class Source:
         """Another domain whose use counts with this one's."""
         return Source(domain, self.journal, self.meter)
 
+    def at_mean(self) -> "Source":
+        """One domain, the mean of a source that varies."""
+        return self.at(self.domain.at_mean())
+
 
 @dataclass
 class Target:

@@ -9,7 +9,8 @@ assumes that both domains are visited alike: frames of a driver who leaves the r
 between driving well and driving badly.
 
 Differs from the papers in: the source's loss is that of RL, or of imitating a driver who sees the
-state; the classifier has its own Adam, faster than the encoder's.
+state; the classifier has its own Adam; a student is aligned after it has learned to act, by smaller
+steps.
 """
 
 import math
@@ -79,7 +80,7 @@ class DomainConfusion:
             return self.pretraining.pretrain(source, target, key)
         frames_key, train_key = jax.random.split(key)
         confusion = self.confusion(source, target, frames_key)
-        mean = source.at(source.domain.at_mean())
+        mean = source.at_mean()
         return self.learner.knowledge(train(self.learner, mean, self.steps, train_key, confusion))
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
@@ -88,7 +89,7 @@ class DomainConfusion:
             source: Source = knowledge.simulator
             frames_key, train_key = jax.random.split(key)
             confusion = self.confusion(source, target, frames_key)
-            mean = source.at(source.domain.at_mean())
+            mean = source.at_mean()
             careful = replace(self.learner, learning_rate=GENTLER * self.learner.learning_rate)
             policy = imitation.train(careful, mean, self.steps, train_key, confusion, policy).policy
         yield policy

@@ -30,7 +30,7 @@ class DomainRandomization:
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
     learner: Trainer = field(default_factory=PPO)
-    """The RL algorithm."""
+    """What is learned: RL, or imitation."""
     unlimited: ClassVar[bool] = False
 
     def __post_init__(self):

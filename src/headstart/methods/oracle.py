@@ -22,7 +22,7 @@ class Oracle:
     steps: int = 1_000_000
     """Steps of training on the target."""
     learner: Trainer = field(default_factory=PPO)
-    """The RL algorithm."""
+    """What is learned: RL, or imitation."""
     unlimited: ClassVar[bool] = True
 
     def __post_init__(self):

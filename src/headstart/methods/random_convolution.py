@@ -111,7 +111,7 @@ class RandomConvolution:
         return self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        mean = source.at(source.domain.at_mean())
+        mean = source.at_mean()
         matching = FeatureMatching(self.weight, self.samples)
         return self.learner.knowledge(train(self.learner, mean, self.steps, key, matching))
 

@@ -25,7 +25,7 @@ class SourceOnly:
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
     learner: Trainer = field(default_factory=PPO)
-    """The RL algorithm."""
+    """What is learned: RL, or imitation."""
     unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -36,8 +36,7 @@ class SourceOnly:
         return self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        mean = source.at(source.domain.at_mean())
-        return self.learner.knowledge(train(self.learner, mean, self.steps, key))
+        return self.learner.knowledge(train(self.learner, source.at_mean(), self.steps, key))
 
     def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
         yield policy_from(knowledge)
