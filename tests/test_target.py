@@ -75,6 +75,12 @@ def test_observations_are_counted_and_come_from_the_target():
     assert len(np.unique(seen, axis=0)) == 12
 
 
+def test_observations_are_recorded_far_apart():
+    """An episode of the track takes ten steps, and it is observed after every eighth."""
+    clock = Target(TRACK, Meter()).observations(48, seed=0)[:, 1].reshape(6, 8)
+    np.testing.assert_allclose(clock, np.array([0.0, 0.8, 0.6, 0.4, 0.2, 0.0])[:, None] + 0 * clock)
+
+
 def test_a_source_counts_what_its_variations_use():
     source = Source(Domain("worlds:Track", wind={"uniform": [-0.5, 0.5]}))
     batch = source.at(source.domain.at_mean()).start(4, seed=0)
@@ -90,16 +96,18 @@ DOT = Domain("worlds:Dot")
 
 
 def test_observations_of_a_demonstrator_are_where_it_leads():
-    """From wherever the dot was, it is in the middle after four steps, and stays."""
+    """From wherever the dot was, it is in the middle after four steps, and stays; an observation is
+    recorded at every eighth step, and an episode takes ten."""
     target = Target(DOT, Meter(), behaviour="centre")
     seen = target.observations(72, seed=0)
     assert (seen.shape, seen.dtype) == ((72, 24, 24, 3), np.uint8)
     assert target.meter.counts() == {"observations": 72, "steps": 0, "episodes": 0}
-    late = seen.reshape(9, 8, 24, 24, 3)[4:, :, 0, :, 0]  # a row of pixels, by step and copy
+    age = 8 * np.arange(9) % 10
+    late = seen.reshape(9, 8, 24, 24, 3)[age >= 4, :, 0, :, 0]  # a row of pixels, by step and copy
     places = np.linspace(-1, 1, 24) @ late.swapaxes(1, 2) / late.sum(2).clip(1)
     assert (np.abs(places) <= 0.3).all()
     aimless = Target(DOT, Meter()).observations(72, seed=0).reshape(9, 8, 24, 24, 3)
-    assert not np.array_equal(aimless[4:, :, 0, :, 0], late)
+    assert not np.array_equal(aimless[age >= 4, :, 0, :, 0], late)
     np.testing.assert_array_equal(aimless[0], seen[:8])
 
 

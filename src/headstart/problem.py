@@ -68,7 +68,8 @@ class Access:
     """What may be taken from the target."""
 
     observations: int = 0
-    """Target observations given to pre-training, without actions or rewards."""
+    """Target observations given to pre-training, without actions or rewards, recorded some steps
+    apart."""
     behaviour: str = "random"
     """Who acted when they were recorded: `random`, or a demonstrator of the environment's."""
     steps: int = 0

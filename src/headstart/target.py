@@ -16,6 +16,8 @@ from headstart.problem import Domain
 
 COPIES = 8
 """Copies that observations are recorded from."""
+SPACING = 8
+"""Steps between two recordings: neighbouring observations are nearly the same one twice."""
 
 
 @dataclass
@@ -232,7 +234,7 @@ class Target:
         return Counted(envs.start(self._domain, num, seed), self.meter, self.rewards)
 
     def observations(self, n: int, seed: int) -> np.ndarray:
-        """`n` observations `[n, *obs]`, of whoever `behaviour` names.
+        """`n` observations `[n, *obs]`, each some steps after another, of whoever `behaviour` names.
 
         Raises:
             AllowanceSpent: fewer are left.
@@ -244,13 +246,16 @@ class Target:
         self.meter.charge(observations=n)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space
-        seen = [batch.reset()]
+        obs = batch.reset()
+        seen = [obs]
         while len(seen) * batch.num < n:
-            if self.behaviour != "random":
-                action = batch.demonstrated(self.behaviour)
-            elif space.shape:
-                action = rng.uniform(-1, 1, (batch.num, *space.shape))
-            else:
-                action = rng.integers(space.n, size=batch.num)
-            seen.append(batch.step(action).obs)
+            for _ in range(SPACING):
+                if self.behaviour != "random":
+                    action = batch.demonstrated(self.behaviour)
+                elif space.shape:
+                    action = rng.uniform(-1, 1, (batch.num, *space.shape))
+                else:
+                    action = rng.integers(space.n, size=batch.num)
+                obs = batch.step(action).obs
+            seen.append(obs)
         return np.concatenate(seen)[:n]

@@ -191,9 +191,7 @@ class CompiledBatch:
 
     def demonstrated(self, name: str) -> np.ndarray:
         """What one of the world's `demonstrators`, which see its state, would do: `[env, ...]`."""
-        demonstrator = self.environment.demonstrators[name]  # pyright: ignore
-        act = jax.vmap(lambda s, v: demonstrator(s, _named(self.environment, v)))
-        return np.asarray(act(self._running.state, self._running.values))
+        return np.asarray(_demonstrated(self.environment, name, self._running))
 
     def _mask(self, rows: np.ndarray | None) -> np.ndarray:
         chosen = np.ones(self.num, bool)
@@ -247,6 +245,13 @@ def _observed(world: World, running: Running, key: PRNGKeyArray) -> Array:
     keys = jax.random.split(key, len(running.age))
     observe = jax.vmap(lambda s, v, k: world.observe(s, _named(world, v), k))
     return observe(running.state, running.values, keys)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _demonstrated(world: World, name: str, running: Running) -> Array:
+    demonstrator = world.demonstrators[name]  # pyright: ignore
+    act = jax.vmap(lambda s, v: demonstrator(s, _named(world, v)))
+    return act(running.state, running.values)
 
 
 def _where(chosen: Bool[Array, " env"], new: Any, old: Any) -> Any:
