@@ -234,7 +234,7 @@ class Target:
         return Counted(envs.start(self._domain, num, seed), self.meter, self.rewards)
 
     def observations(self, n: int, seed: int) -> np.ndarray:
-        """`n` observations `[n, *obs]`, each some steps after another, of whoever `behaviour` names.
+        """`n` observations `[n, *obs]`, some steps apart, of whoever `behaviour` names.
 
         Raises:
             AllowanceSpent: fewer are left.

@@ -35,10 +35,10 @@ def test_a_convolution_by_hand(kernel, stride, size):
 def test_layers_have_their_sizes_and_any_axes_before_the_image():
     encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
     # (24, 27) → 8 × 8 by 4: (5, 5) → 4 × 4 by 2: (1, 1).
-    sizes = {"conv1": 5 * 5 * 16, "conv2": 1 * 1 * 32, "dense": 32}
+    sizes = {"conv1": (5, 5, 16), "conv2": (1, 1, 32), "dense": (32,)}
     frames = bytes_of(2, 3, *IMAGE)
     found = layers_of(encoder, frames)
-    assert {name: x.shape for name, x in found.items()} == {k: (2, 3, n) for k, n in sizes.items()}
+    assert {k: x.shape for k, x in found.items()} == {k: (2, 3, *n) for k, n in sizes.items()}
     for name, alone in layers_of(encoder, frames[1, 2]).items():
         np.testing.assert_allclose(alone, found[name][1, 2], atol=1e-5)
     np.testing.assert_allclose(jax.jit(lambda e, x: e(x))(encoder, frames), found["dense"])
@@ -50,7 +50,7 @@ def test_bytes_are_scaled_to_one_and_centred():
     encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
     mean = jnp.full((8, 8, 3, 16), 1 / (8 * 8 * 3))
     encoder = eqx.tree_at(lambda e: e.convolutions[0].weight, encoder, mean)
-    white, half = jnp.full(IMAGE, 255, jnp.uint8), np.full(5 * 5 * 16, 0.5)
+    white, half = jnp.full(IMAGE, 255, jnp.uint8), np.full((5, 5, 16), 0.5)
     np.testing.assert_allclose(layers_of(encoder, white)["conv1"], half, rtol=1e-5)
     encoder = eqx.tree_at(lambda e: e.convolutions[0].weight, encoder, -mean)
     np.testing.assert_allclose(layers_of(encoder, 0 * white)["conv1"], half, rtol=1e-5)
@@ -60,7 +60,8 @@ def test_features_are_rectified_after_they_are_normalised():
     """By hand: (x − mean) / deviation over the features of one image, and no less than 0."""
     encoder = Convolutions(IMAGE, jax.random.key(0), size=32)
     found = layers_of(encoder, bytes_of(4, *IMAGE))
-    before = np.asarray(found["conv2"]) @ np.asarray(encoder.dense) + np.asarray(encoder.bias)
+    flat = np.asarray(found["conv2"]).reshape(4, -1)
+    before = flat @ np.asarray(encoder.dense) + np.asarray(encoder.bias)
     expected = (before - before.mean(1, keepdims=True)) / before.std(1, keepdims=True)
     np.testing.assert_allclose(found["dense"], np.maximum(expected, 0), atol=1e-3)
 

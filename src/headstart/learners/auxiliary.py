@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.learners.encoders import Convolutions, Encoder
 
-Activations = dict[str, Float[Array, "... _"]]
+Activations = dict[str, Float[Array, "..."]]
 """By the name of the layer; `features` are what the policy acts on, `image` what it sees."""
 
 

@@ -106,15 +106,15 @@ class Convolutions(eqx.Module):
     def size(self) -> int:
         return self.bias.shape[0]
 
-    def layers(self, image: Shaped[Array, "... h w c"]) -> dict[str, Float[Array, "... _"]]:
-        """The activations of every layer by its name, flat."""
+    def layers(self, image: Shaped[Array, "... h w c"]) -> dict[str, Float[Array, "..."]]:
+        """The activations of every layer by its name: maps `[..., h, w, c]`, and `[..., size]`."""
         many = image.shape[:-3]
         x = image.reshape(-1, *image.shape[-3:]).astype(jnp.float32) / 255 - 0.5
         found = {}
         for name, convolution in zip(self.LAYERS, self.convolutions, strict=False):
             x = jax.nn.relu(convolution(x))
-            found[name] = x.reshape(*many, -1)
-        flat = found["conv2"]
+            found[name] = x.reshape(*many, *x.shape[1:])
+        flat = x.reshape(*many, -1)
         found["dense"] = jax.nn.relu(_normalised(flat @ self.dense + along(flat, self.bias)))
         return found
 

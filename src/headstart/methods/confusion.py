@@ -8,6 +8,10 @@ learns what d cannot tell apart, in one of three ways:
     uniform:    BCE(d(z), ½)               domain confusion (Tzeng et al., 2015, 1510.02192)
 
 weighted by λ(p) = 2 / (1 + e^(−10 p)) − 1, which grows with the share p of the training.
+
+A map of convolutions is judged place by place, from its channels there and the place (as by the
+classifiers of Isola et al., 2017, 1611.07004): what is small and rare, such as a car, is then as much
+a part of what must look alike as the sky is.
 """
 
 from typing import Any, Literal
@@ -67,7 +71,8 @@ class Confusion(eqx.Module):
         found = jax.eval_shape(encoder.layers, self.frames[:1])
         if self.layer not in found:
             raise unknown("layer of the encoder", self.layer, found)
-        parameters = MLP((found[self.layer].shape[-1], *self.hidden, 1), 0.1, key, jax.nn.relu)
+        judged = jax.eval_shape(_judged, found[self.layer])
+        parameters = MLP((judged.shape[-1], *self.hidden, 1), 0.1, key, jax.nn.relu)
         return Judge(parameters, self._optimiser.init(parameters))  # pyright: ignore
 
     def loss(
@@ -83,7 +88,7 @@ class Confusion(eqx.Module):
         source = seen[self.layer][: self.samples]
         rows = jax.random.randint(key, (self.samples,), 0, len(self.frames))
         target = activations(encoder, self.frames[rows])[self.layer]
-        features = jnp.concatenate([source, target])
+        features = _judged(jnp.concatenate([source, target]))
         is_target = (jnp.arange(len(features)) >= len(source)).astype(jnp.float32)
         own = _cross_entropy(parameters(jax.lax.stop_gradient(features)), is_target)
         logits = jax.lax.stop_gradient(parameters)(features)
@@ -103,13 +108,24 @@ class Confusion(eqx.Module):
     def measure(
         self, state: Judge, encoder: Encoder, obs: Shaped[Array, "n ..."]
     ) -> dict[str, Array]:
-        """The classifier's accuracy, each domain counting half, on frames of neither domain that it
-        learned from."""
+        """The classifier's accuracy, each domain counting half, on frames that it has not learned
+        from, averaged over places."""
         return {"domain_accuracy": _accuracy(self, state, encoder, obs[:: -(-len(obs) // 256)])}
 
 
-def _cross_entropy(logits: Float[Array, "n 1"], label: Float[Array, " n"]) -> Float[Array, ""]:
-    return optax.sigmoid_binary_cross_entropy(logits[:, 0], label).mean()
+def _judged(layer: Float[Array, "n ..."]) -> Float[Array, "n ... inputs"]:
+    """What the classifier sees of each example: a dense layer whole, a map place by place."""
+    if layer.ndim == 2:
+        return layer
+    n, height, width, channels = layer.shape
+    place = jnp.eye(height * width)
+    at = jnp.broadcast_to(place[None], (n, *place.shape))
+    return jnp.concatenate([layer.reshape(n, len(place), channels), at], axis=-1)
+
+
+def _cross_entropy(logits: Float[Array, "n ... 1"], label: Float[Array, " n"]) -> Float[Array, ""]:
+    label = jnp.broadcast_to(label.reshape(-1, *[1] * (logits.ndim - 1)), logits.shape)
+    return optax.sigmoid_binary_cross_entropy(logits, label).mean()
 
 
 @jax.jit
@@ -117,7 +133,7 @@ def _accuracy(
     confusion: Confusion, state: Judge, encoder: Encoder, obs: Shaped[Array, "n ..."]
 ) -> Float[Array, ""]:
     def logits(frames: Array) -> Array:
-        return state.parameters(activations(encoder, frames)[confusion.layer])
+        return state.parameters(_judged(activations(encoder, frames)[confusion.layer]))
 
     return ((logits(obs) <= 0).mean() + (logits(confusion.held_out) > 0).mean()) / 2
 
