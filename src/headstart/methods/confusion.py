@@ -10,8 +10,8 @@ learns what d cannot tell apart, in one of three ways:
 weighted by λ(p) = 2 / (1 + e^(−10 p)) − 1, which grows with the share p of the training.
 
 A map of convolutions is judged place by place, from its channels there and the place (as by the
-classifiers of Isola et al., 2017, 1611.07004): what is small and rare, such as a car, is then as much
-a part of what must look alike as the sky is.
+classifiers of Isola et al., 2017, 1611.07004): a car, small and rare, must then look alike as much
+as the sky.
 """
 
 from typing import Any, Literal
