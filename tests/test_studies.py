@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,13 +7,16 @@ import pytest
 
 from headstart import studies
 from headstart.cli import main
+from headstart.run import prepare, run
 from headstart.studies import (
+    Arm,
     confusion_drive,
     darc_archery,
     darc_cheetah,
     darc_wall,
     epopt_hopper,
 )
+from methods.test_methods import PROBLEM
 
 FIGURE = Path(__file__).parents[1] / "docs" / "studies" / "epopt-hopper.svg"
 
@@ -109,8 +113,31 @@ def cheetah(name):
     return {"DARC": 4000, "oracle": 4200, "source-only": 2000}.get(arm, 1000)
 
 
+def cheetahs(returns):
+    """With the oracles, which are not runs of their own."""
+    table = rows(darc_cheetah, returns)
+    for body in ("broken", "broken, reversed", "obstacle", "obstacle, reversed"):
+        oracle = {"returns": [float(returns(f"{body}: oracle"))] * 3, "target_steps": [80_000]}
+        table["arms"][f"{body}: oracle"] = oracle
+    return table
+
+
+def test_an_oracle_is_source_only_at_home(tmp_path):
+    """What is trained in the source and evaluated in it is what a problem without a shift gives."""
+    home = replace(PROBLEM, name="home", target=PROBLEM.source)
+    away, stays = (Arm(problem, "source-only:steps=200", 2) for problem in (PROBLEM, home))
+    for job in (*away.jobs(tmp_path), *stays.jobs(tmp_path)):
+        prepare(job, resume=False)
+        run(job)
+    found = darc_cheetah._at_home(away, tmp_path)
+    assert found["returns"] == [round(r.shots[0].score, 1) for r in stays.results(tmp_path)]
+    assert found["returns"] != [round(r.shots[0].score, 1) for r in away.results(tmp_path)]
+    assert found["target_steps"] == [r.source["steps"] for r in away.results(tmp_path)]
+    assert found["source_steps"] == [0, 0]
+
+
 def test_the_cheetahs_claims_follow_the_numbers():
-    table = rows(darc_cheetah, cheetah)
+    table = cheetahs(cheetah)
     assert [claim.holds for claim in darc_cheetah.claims(table)] == [True] * 10
     assert "broken, reversed: DARC" in darc_cheetah.shown(table)
 
@@ -127,7 +154,7 @@ def test_the_cheetahs_claims_follow_the_numbers():
     ],
 )
 def test_each_of_the_cheetahs_claims_can_fail(arm, value, broken):
-    table = rows(darc_cheetah, lambda name: value if name == arm else cheetah(name))
+    table = cheetahs(lambda name: value if name == arm else cheetah(name))
     holds = [claim.holds for claim in darc_cheetah.claims(table)]
     assert [i for i, held in enumerate(holds) if not held] == broken
 

@@ -28,7 +28,6 @@ FURTHER = {
     "no noise": "darc:ratio.noise=0",
     "importance weighting": "darc:ratio.use=weight",
     "random forces": "random-force",
-    "oracle": "oracle",
 }
 
 
@@ -40,7 +39,7 @@ def arms() -> dict[str, Arm]:
         for arm, label in zip(HEADLINE, labels, strict=True):
             found[f"{body}: {arm}"] = Arm(find(name), label, SEEDS)
     for body, name in BODIES.items():
-        for arm, label in (("source-only", "source-only"), ("DARC", "darc"), ("oracle", "oracle")):
+        for arm, label in (("source-only", "source-only"), ("DARC", "darc")):
             found[f"{body}, reversed: {arm}"] = Arm(find(f"{name}-reversed"), label, FEWER)
     for arm, label in FURTHER.items():
         for body, name in BODIES.items():
@@ -61,6 +60,7 @@ def collect(out: Path) -> dict[str, Any]:
     from headstart.journal import rows
 
     table: dict[str, Any] = {"arms": {}, "logs": {}}
+    pairs = [(body, f"{body}, reversed") for body in BODIES]
     for name, arm in arms().items():
         results = arm.results(out)
         table["arms"][name] = {
@@ -71,7 +71,7 @@ def collect(out: Path) -> dict[str, Any]:
         }
         table["versions"] = results[0].versions
         if name.endswith(": DARC"):
-            kept = ("steps", "delta", "fresh_accuracy", "calibration_error")
+            kept = ("steps", "delta", "pair_loss", "fresh_accuracy", "calibration_error")
             table["logs"][name] = [
                 [
                     {k: row[k] for k in kept}
@@ -80,7 +80,24 @@ def collect(out: Path) -> dict[str, Any]:
                 ][::4]
                 for folder in arm.folders(out)
             ]
+    for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
+        table["arms"][f"{one}: oracle"] = _at_home(arms()[f"{other}: source-only"], out)
     return table
+
+
+def _at_home(arm: Arm, out: Path) -> dict[str, Any]:
+    """Source-only in its own source, which is the oracle of the reversed problem."""
+    from headstart.evaluation import evaluate
+    from headstart.knowledge import Knowledge
+    from headstart.learners.policy import policy_from
+
+    returns = []
+    for seed, folder in enumerate(arm.folders(out)):
+        policy = policy_from(Knowledge.load(folder / "knowledge"))
+        score = evaluate(arm.problem.source, policy, arm.problem.episodes, seed).mean()
+        returns.append(round(float(score), 1))
+    taken = [result.source["steps"] for result in arm.results(out)]
+    return {"returns": returns, "source_steps": [0] * len(taken), "target_steps": taken}
 
 
 def shown(table: dict[str, Any]) -> str:
