@@ -351,8 +351,9 @@ half_cheetah = Robot(
     0.1, True, 0.0, _always,
 )  # fmt: skip
 two_way_cheetah = replace(
-    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=5.0, walled=True
-)
+    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=5.0, walled=True,
+    horizon=200,
+)  # fmt: skip
 walker = Robot(
     "walker", "Walker2d-v5", "walker2d_v5.xml", 4, ("foot_geom", "foot_left_geom"), 1e-3, 1, 10.0,
     5e-3, False, 1.0, _upright(0.8, 2.0, 1.0),

@@ -48,7 +48,8 @@ CHEETAH = {
     "learning_rate": 1e-3, "reward_scale": 1.0,
 }  # fmt: skip
 OBSTACLE_RATIO = {
-    "hidden": [64], "learning_rate": 1e-3, "warmup": 5000, "random_steps": 2000, "after": 0,
+    "hidden": [64], "learning_rate": 1e-3, "noise": 0.3, "warmup": 5000, "random_steps": 2000,
+    "after": 0,
 }  # fmt: skip
 """Corrected early, before a direction is chosen."""
 CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
@@ -86,7 +87,7 @@ FORWARD = (
         source=Domain("two-way-cheetah"),
         target=Domain("two-way-cheetah", wall=2.0),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_robot_methods(80_000, CHEETAH, OBSTACLE_RATIO),
+        methods=_robot_methods(50_000, CHEETAH, OBSTACLE_RATIO),
     ),
     TransferProblem(
         name="arena",
