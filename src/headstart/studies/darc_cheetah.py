@@ -61,11 +61,10 @@ def _target_steps(name: str) -> int:
 
 
 def collect(out: Path) -> dict[str, Any]:
-    """Returns on the target by arm and seed, and DARC's log."""
+    """Returns by arm and seed on the target, and of some in the source; and DARC's log."""
     from headstart.journal import rows
 
     table: dict[str, Any] = {"arms": {}, "logs": {}}
-    pairs = [(body, f"{body}, reversed") for body in BODIES]
     for name, arm in arms().items():
         results = arm.results(out)
         table["arms"][name] = {
@@ -75,6 +74,8 @@ def collect(out: Path) -> dict[str, Any]:
             "seconds": [round(result.seconds["pretrain"]) for result in results],
         }
         table["versions"] = results[0].versions
+        if arm.label in ("source-only", "darc"):
+            table["arms"][name]["at_home"] = _at_home(arm, out)
         if name.endswith(": DARC"):
             kept = ("steps", "delta", "pair_loss", "fresh_accuracy", "calibration_error")
             table["logs"][name] = [
@@ -85,13 +86,20 @@ def collect(out: Path) -> dict[str, Any]:
                 ][::4]
                 for folder in arm.folders(out)
             ]
-    for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
-        table["arms"][f"{one}: oracle"] = _at_home(arms()[f"{other}: source-only"], out)
+    pairs = [(body, f"{body}, reversed") for body in BODIES]
+    for one, other in pairs + [pair[::-1] for pair in pairs]:
+        # The oracle of a problem is the source-only of its reverse, at home.
+        there = table["arms"][f"{other}: source-only"]
+        table["arms"][f"{one}: oracle"] = {
+            "returns": there["at_home"],
+            "source_steps": [0] * len(there["at_home"]),
+            "target_steps": there["source_steps"],
+        }
     return table
 
 
-def _at_home(arm: Arm, out: Path) -> dict[str, Any]:
-    """Source-only in its own source, which is the oracle of the reversed problem."""
+def _at_home(arm: Arm, out: Path) -> list[float]:
+    """Returns in the source of what was trained there, by seed."""
     from headstart.evaluation import evaluate
     from headstart.knowledge import Knowledge
     from headstart.learners.policy import policy_from
@@ -101,17 +109,17 @@ def _at_home(arm: Arm, out: Path) -> dict[str, Any]:
         policy = policy_from(Knowledge.load(folder / "knowledge"))
         score = evaluate(arm.problem.source, policy, arm.problem.episodes, seed).mean()
         returns.append(round(float(score), 1))
-    taken = [result.source["steps"] for result in arm.results(out)]
-    return {"returns": returns, "source_steps": [0] * len(taken), "target_steps": taken}
+    return returns
 
 
 def shown(table: dict[str, Any]) -> str:
     """Returns on the target, one arm a line."""
-    lines = ["".ljust(54) + "   iqm   by seed".ljust(44) + "target steps"]
+    lines = ["".ljust(54) + "   iqm   by seed".ljust(44) + "target steps   in the source"]
     for name, arm in table["arms"].items():
         seeds = " ".join(f"{score:6.0f}" for score in arm["returns"])
         used = np.mean(arm["target_steps"])
-        lines.append(f"{name:<54}{iqm(arm['returns']):6.0f}   {seeds:<38}{used:10,.0f}")
+        home = f"{iqm(arm['at_home']):13.0f}" if "at_home" in arm else ""
+        lines.append(f"{name:<54}{iqm(arm['returns']):6.0f}   {seeds:<38}{used:10,.0f}   {home}")
     return "\n".join(lines)
 
 
