@@ -87,7 +87,7 @@ FORWARD = (
         source=Domain("two-way-cheetah"),
         target=Domain("two-way-cheetah", wall=2.0),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_robot_methods(50_000, CHEETAH, OBSTACLE_RATIO),
+        methods=_robot_methods(40_000, CHEETAH, OBSTACLE_RATIO),
     ),
     TransferProblem(
         name="arena",

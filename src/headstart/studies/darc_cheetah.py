@@ -6,7 +6,7 @@ DARC beats RL in the source, and RL on the target from as many target steps; tha
 classifier on (s, a), or the noise on the classifiers' inputs, hurts; and that DARC cannot learn
 what the source does not allow, which the reversed problems show.
 
-Reduced, and changed: 80,000 source steps (50,000 with the wall) and not 10⁶, with a warm-up to
+Reduced, and changed: 80,000 source steps (40,000 with the wall) and not 10⁶, with a warm-up to
 match; networks of two layers of 128 and not 256; the two-way cheetah's observation holds its place,
 since the wall stands in one place, and its episodes take 200 steps and not 1,000, so that the few
 steps in the target hold as many encounters with the wall.
