@@ -128,6 +128,8 @@ class Transfer:
     times: list[int | None]
     """Target episodes to the threshold, one for each seed; none where it was never reached."""
     source_steps: float
+    target_observations: float
+    """Without actions or rewards."""
     target_steps: float
     target_episodes: float
 
@@ -145,6 +147,7 @@ def transfer(
         jumpstart=estimate([gains]) if gains else None,
         times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
         source_steps=float(np.mean([r.source["steps"] for r in results])),
+        target_observations=float(np.mean([r.target["observations"] for r in results])),
         target_steps=float(np.mean([r.target["steps"] for r in results])),
         target_episodes=float(np.mean([r.target["episodes"] for r in results])),
     )

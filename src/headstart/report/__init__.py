@@ -140,6 +140,7 @@ def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
                 if never and reached is not None
                 else "",
                 "source_steps": f"{worth.source_steps:,.0f}",
+                "target_observations": f"{worth.target_observations:,.0f}",
                 "target_steps": f"{worth.target_steps:,.0f}",
                 "target_episodes": f"{worth.target_episodes:,.0f}",
             }

@@ -69,7 +69,8 @@ def legend(fig: Figure, axis: Axes) -> None:
     """The axis's labels below the figure, long ones cut short."""
     handles, labels = axis.get_legend_handles_labels()
     short = [label if len(label) < 45 else label[:44] + "…" for label in labels]
-    fig.legend(handles, short, loc="outside lower center", ncols=3, frameon=False)
+    columns = 3 if max(map(len, short), default=0) < 28 else 2
+    fig.legend(handles, short, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def svg(fig: Figure, name: str) -> str:
