@@ -126,7 +126,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
         for row, name in enumerate(reversed(names)):
             returns = table["arms"][name]["returns"]
             bar(axis, row, returns, 1 if name.split(": ")[1] in VARIANTS else 0)
-            axis.text(1, row, name.removeprefix(weather)[2:], va="center", fontsize=8)
+            axis.text(1, row + 0.24, name.removeprefix(weather)[2:], va="center", fontsize=7)
         axis.set_yticks([])
-        axis.set_xlabel(f"return in {WEATHERS[weather].removesuffix('-drive')} weather")
+        axis.set_xlabel(f"{WEATHERS[weather]}: return on the target")
     save(fig, path)
