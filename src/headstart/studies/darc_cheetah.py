@@ -44,10 +44,7 @@ def arms() -> dict[str, Arm]:
     for body, name in BODIES.items():
         for arm, label in (("source-only", "source-only"), ("DARC", "darc")):
             found[f"{body}, reversed: {arm}"] = Arm(find(f"{name}-reversed"), label, FEWER)
-    for arm, label in ABLATIONS.items():
-        for body, name in BODIES.items():
-            found[f"{body}: {arm}"] = Arm(find(name), label, FEWER)
-    for arm, label in BASELINES.items():
+    for arm, label in (ABLATIONS | BASELINES).items():
         found[f"broken: {arm}"] = Arm(find("broken-cheetah"), label, FEWER)
     return found
 
@@ -144,7 +141,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
         ]
         # Against as many seeds as the ablations have.
         same = iqm(table["arms"][f"{body}: DARC"]["returns"][:FEWER])
-        for arm in ABLATIONS:
+        for arm in ABLATIONS if body == "broken" else ():
             worse = score[f"{body}: {arm}"]
             found.append(
                 Claim(f"{body}: {arm} is worse", worse < same, f"{worse:.0f} against {same:.0f}")
