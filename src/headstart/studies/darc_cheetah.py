@@ -163,14 +163,14 @@ def draw(table: dict[str, Any], path: Path) -> None:
     from headstart.report.figures import bar, figure, save
 
     fig, axes = figure(columns=2, height=5.4)
-    labels = [name.removeprefix("broken")[2:] for name in table["arms"] if name[:6] == "broken"]
+    ends = [n.removeprefix("broken") for n in reversed(table["arms"]) if n.startswith("broken")]
     for axis, body in zip(axes, BODIES, strict=True):
-        for row, label in enumerate(reversed(labels)):
-            name = body + (", " if label.startswith("reversed") else ": ") + label
-            if name in table["arms"]:
-                bar(axis, row, table["arms"][name]["returns"], 1 if label.endswith("DARC") else 0)
+        for row, end in enumerate(ends):
+            if body + end in table["arms"]:
+                returns = table["arms"][body + end]["returns"]
+                bar(axis, row, returns, 1 if end.endswith(": DARC") else 0)
         axis.set_title(f"{BODIES[body]}: return on the target")
-        axis.set_ylim(-0.7, len(labels) - 0.3)
+        axis.set_ylim(-0.7, len(ends) - 0.3)
         if axis is axes[0]:
-            axis.set_yticks(range(len(labels)), labels[::-1])
+            axis.set_yticks(range(len(ends)), [end[2:] for end in ends])
     save(fig, path)
