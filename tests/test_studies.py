@@ -135,7 +135,7 @@ def test_what_is_trained_in_the_source_is_worth_there_what_it_is_without_a_shift
 
 def test_the_cheetahs_claims_follow_the_numbers():
     table = cheetahs(cheetah)
-    assert [claim.holds for claim in darc_cheetah.claims(table)] == [True] * 8
+    assert [claim.holds for claim in darc_cheetah.claims(table)] == [True] * 10
     assert "broken, reversed: DARC" in darc_cheetah.shown(table)
 
 
@@ -147,7 +147,8 @@ def test_the_cheetahs_claims_follow_the_numbers():
         ("broken: no classifier on (s, a)", 4100, [2]),
         ("broken: no noise", 4100, [3]),
         ("broken, reversed: DARC", 3900, [4]),
-        ("obstacle, reversed: oracle", 2000, [7]),
+        ("obstacle: no noise", 4100, [8]),
+        ("obstacle, reversed: oracle", 2000, [9]),
     ],
 )
 def test_each_of_the_cheetahs_claims_can_fail(arm, value, broken):

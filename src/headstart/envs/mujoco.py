@@ -5,8 +5,9 @@ contact forces in its observation and reward). The physics is MuJoCo's, stepped 
 
 The two-way cheetah is the half-cheetah of Eysenbach et al. 2021, "Off-Dynamics Reinforcement
 Learning" (arXiv 2006.13916): it may run either way, and the target has a wall 2 m behind the start.
-Differs from the published code in: the observation begins with the place, clipped to ±5 m, since
-without it neither the policy nor a classifier of transitions can tell how near the wall is.
+Differs from the published code in: the speed of getting away from the start is rewarded, and not
+all movement, which rocking on the spot has too; the observation therefore begins with the place,
+clipped to ±0.5 m, which tells the side but not how near the wall is; episodes take 200 steps.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -53,7 +54,7 @@ class Robot:
     healthy: Callable[[np.ndarray, np.ndarray], np.ndarray]
     horizon: int = 1000
     either_way: bool = False
-    """Whether going backwards is rewarded as going forwards is."""
+    """Whether getting away from the start is rewarded, and not going forward."""
     place_clip: float = np.inf
     """Metres to which the observation clips the first coordinate, if it shows it."""
     walled: bool = False
@@ -276,8 +277,9 @@ class Simulator:
         self._sims.step(None if everyone else rows.astype(np.int32), robot.frame_skip)
         qpos, qvel = self._qpos[pick], self._qvel[pick]
         alive = robot.healthy(qpos, qvel)
-        speed = (self._x()[pick] - before) / robot.dt
-        reward = np.abs(speed) if robot.either_way else speed
+        after = self._x()[pick]
+        moved = np.abs(after) - np.abs(before) if robot.either_way else after - before
+        reward = moved / robot.dt
         reward += robot.alive_bonus * alive
         reward -= robot.control_cost * np.square(action).sum(1)
         return reward, self._observe(rows, rng), ~alive, np.zeros(len(rows), bool)
@@ -351,7 +353,7 @@ half_cheetah = Robot(
     0.1, True, 0.0, _always,
 )  # fmt: skip
 two_way_cheetah = replace(
-    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=5.0, walled=True,
+    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=0.5, walled=True,
     horizon=200,
 )  # fmt: skip
 walker = Robot(

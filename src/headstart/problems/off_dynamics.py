@@ -49,7 +49,7 @@ CHEETAH = {
 }  # fmt: skip
 OBSTACLE_RATIO = {
     "hidden": [64], "learning_rate": 1e-3, "noise": 0.3, "warmup": 5000, "random_steps": 2000,
-    "after": 0,
+    "after": 0, "scale": 2.0,
 }  # fmt: skip
 """Corrected early, before a direction is chosen."""
 CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
@@ -87,7 +87,7 @@ FORWARD = (
         source=Domain("two-way-cheetah"),
         target=Domain("two-way-cheetah", wall=2.0),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_robot_methods(40_000, CHEETAH, OBSTACLE_RATIO),
+        methods=_robot_methods(60_000, CHEETAH, OBSTACLE_RATIO),
     ),
     TransferProblem(
         name="arena",
