@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from headstart import Access, Domain, Normal, TransferProblem
 from headstart.report import write
+from headstart.report.figures import figure, legend
 from headstart.run import make_job, prepare, run
 from methods.test_methods import FIELDS, SMALL
 
@@ -120,3 +122,36 @@ def test_pictures_move(report):
         image.seek(image.n_frames - 1)
         last = np.asarray(image.convert("RGB")).astype(int)
         assert (np.abs(first - last).sum(2) > 60).mean() > 0.005
+
+
+def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
+    def heads(page):
+        return re.findall(r"<th>(.*?)</th>", page.read_text())
+
+    tried = ["return after the last shot", "jumpstart over scratch",
+             "mean over the shots (area)", "episodes to the threshold"]  # fmt: skip
+    steps = ["source steps", "target steps", "target episodes"]
+    assert heads(report) == ["method", "zero-shot return", *tried, *steps]
+    for observations, seen in ((0, []), (64, ["target observations"])):
+        access = Access(shots=(0,), observations=observations)
+        once = replace(PROBLEM, name=f"once-{observations}", access=access, sweep={})
+        job = make_job(once, "source-only", 0, tmp_path)
+        prepare(job, resume=False)
+        run(job)
+        expected = ["method", "zero-shot return", steps[0], *seen, *steps[1:]]
+        assert heads(write(tmp_path / once.name)) == expected
+
+
+@pytest.mark.parametrize(("label", "columns"), [("darc", 3), ("darc:ratio.classifiers=triple", 2)])
+def test_a_legend_of_long_labels_fits_below_its_figure(label, columns):
+    fig, (axis,) = figure()
+    for index in range(6):
+        axis.plot([0, 1], label=f"{label} {index}" * (1 if index else 3))
+    legend(fig, axis)
+    fig.canvas.draw()
+    (shown,) = fig.legends
+    box = shown.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= fig.bbox.width
+    lefts = {round(text.get_window_extent().x0) for text in shown.get_texts()}
+    assert len(lefts) == columns
+    assert all(len(text.get_text()) <= 45 for text in shown.get_texts())
