@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from turns import Turn, best, timed
+from turns import Turn, best, installed, timed
 
 from headstart import Domain, Normal, envs
 from headstart.learners.ppo import PPO
@@ -18,11 +18,8 @@ ENVIRONMENTS = (1, 4, 8, 16)
 def contestants(seconds: float) -> dict[str, Turn]:
     """Ours first; `seconds` are for the peers to find their best setting."""
     turns = {"ours": ours(), "the physics alone": raw()}
-    for library in ("stable-baselines3", "sbx"):
-        try:
-            by_number = {n: peer(library, n) for n in ENVIRONMENTS}
-        except ModuleNotFoundError:
-            continue
+    for library in installed("stable-baselines3", "sbx"):
+        by_number = {n: peer(library, n) for n in ENVIRONMENTS}
         number = best(by_number, seconds)
         turns[f"{library} ({number} environments)"] = by_number[number]
     return turns

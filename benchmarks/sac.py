@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from turns import Turn, timed
+from turns import Turn, installed, timed
 
 from headstart import Domain, envs
 from headstart.learners.off_policy import Stream, _updates
@@ -23,11 +23,8 @@ WARM = 2000  # steps before the first gradient step, for everyone
 
 def contestants(seconds: float) -> dict[str, Turn]:
     turns = {"ours": ours(), "our matrix products alone": products()}
-    for library in ("stable-baselines3", "sbx"):
-        try:
-            turns[library] = peer(library)
-        except ModuleNotFoundError:
-            continue
+    for library in installed("stable-baselines3", "sbx"):
+        turns[library] = peer(library)
     return turns
 
 

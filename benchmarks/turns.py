@@ -1,11 +1,17 @@
 """Contestants in one process, in short turns one after another; ratios are medians over turns."""
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
 
 Turn = Callable[[float], float]
 """Run for about so many seconds; what was done per second."""
+
+
+def installed(*libraries: str) -> list[str]:
+    """Those that are there; what they need and lack is an error, and not a peer left out."""
+    return [name for name in libraries if importlib.util.find_spec(name.replace("-", "_"))]
 
 
 def timed(step: Callable[[], int]) -> Turn:
