@@ -236,6 +236,15 @@ def states(batch):
     return np.concatenate([batch._engine._qpos, batch._engine._qvel], axis=1)
 
 
+def driven(batch, actions):
+    """States `[steps, copies, 18]` after each of the actions, which all copies are given."""
+    found = []
+    for action in actions:
+        batch.step(np.tile(action, (len(batch.values), 1)))
+        found.append(states(batch))
+    return np.stack(found)
+
+
 def test_a_wall_out_of_reach_changes_nothing_but_the_reward_and_the_observation():
     """To the step before its shorter episode ends."""
     either = envs.start(Domain("two-way-cheetah"), 3, 0)
@@ -308,33 +317,24 @@ def test_the_place_is_seen_up_to_half_a_metre():
 
 
 def test_a_copy_with_a_wall_and_one_without_do_not_disturb_each_other():
-    def driven(batch):
+    def thrown(batch):
         place(batch, 0.0, -2.0)
-        copies = len(batch.values)
-        found = []
-        for t in range(80):
-            batch.step(np.tile(backward(t), (copies, 1)))
-            found.append(states(batch))
-        return np.stack(found)
+        return driven(batch, map(backward, range(80)))
 
-    walled, free = driven(two_way_cheetahs(2.0))[:, 0], driven(two_way_cheetahs(FAR))[:, 0]
+    walled, free = thrown(two_way_cheetahs(2.0))[:, 0], thrown(two_way_cheetahs(FAR))[:, 0]
     assert free[-1, 0] < -3 < walled[-1, 0]
     mixed = two_way_cheetahs(2.0, FAR)
-    np.testing.assert_array_equal(driven(mixed), np.stack([walled, free], axis=1))
+    np.testing.assert_array_equal(thrown(mixed), np.stack([walled, free], axis=1))
     mixed.pin(np.array([[FAR], [2.0]]))
     mixed.reset()
-    np.testing.assert_array_equal(driven(mixed), np.stack([free, walled], axis=1))
+    np.testing.assert_array_equal(thrown(mixed), np.stack([free, walled], axis=1))
 
 
 def test_a_cheetah_thrown_backward_is_stopped_by_the_wall():
     """The torso's end is 0.55 m behind its middle, and bodies are soft."""
     batch = two_way_cheetahs(2.0, 2.0, 2.0, 4.0)
     place(batch, 0.0, [-5.0, -10.0, -20.0, -20.0])
-    found = []
-    for _ in range(40):
-        batch.step(np.zeros((4, 6)))
-        found.append(states(batch)[:, 0])
-    x = np.stack(found)
+    x = driven(batch, np.zeros((40, 6)))[:, :, 0]
     assert (x.min(0) > [-1.5, -1.5, -1.5, -3.5]).all()
     assert (x.min(0) < [-1.2, -1.2, -1.2, -3.2]).all()
 

@@ -167,11 +167,9 @@ def draw(table: dict[str, Any], path: Path) -> None:
     ends = [n.removeprefix("broken") for n in reversed(table["arms"]) if n.startswith("broken")]
     for axis, body in zip(axes, BODIES, strict=True):
         for row, end in enumerate(ends):
-            if body + end in table["arms"]:
-                returns = table["arms"][body + end]["returns"]
-                bar(axis, row, returns, 1 if end.endswith(": DARC") else 0)
+            returns = table["arms"][body + end]["returns"]
+            bar(axis, row, returns, 1 if end.endswith(": DARC") else 0)
         axis.set_title(f"{BODIES[body]}: return on the target")
-        axis.set_ylim(-0.7, len(ends) - 0.3)
         if axis is axes[0]:
             axis.set_yticks(range(len(ends)), [end[2:] for end in ends])
     save(fig, path)
