@@ -161,7 +161,7 @@ class Drive:
 
     def observe(self, state: State, p: Mapping[str, Array], key: Array) -> Array:
         """What the camera sees, bytes `[48, 48, 3]`; the key is for rain and camera noise."""
-        return _look(state, p, jax.random.bits(key, (), jnp.uint32), SIZE)
+        return _look(state, p, jax.random.key_data(key)[-1], SIZE)
 
     def picture(self, state: State, p: Mapping[str, Array]) -> Array:
         """The same for people, bytes `[192, 192, 3]`."""
@@ -192,11 +192,13 @@ def _course(state: State, p: Mapping[str, Array], ahead: Array) -> Array:
 
     The double integral of the curvature.
     """
-    start = state.phase + WAVES * state.s
-    far = start[None] + WAVES[None] * ahead[:, None]
-    straight = ahead[:, None] * (jnp.cos(start) / WAVES)[None]
-    bent = (jnp.sin(far) - jnp.sin(start)[None]) / (WAVES**2)[None]
-    return p["bends"] * jnp.sum(SHARES[None] * (straight - bent), 1)
+    metres = jnp.zeros_like(ahead)
+    # One wave at a time: XLA is slow to sum over an axis of three.
+    for wave, share, phase in zip(WAVES, SHARES, state.phase, strict=True):
+        start = phase + wave * state.s
+        bent = (jnp.sin(start + wave * ahead) - jnp.sin(start)) * (1 / wave)
+        metres += share / wave * (ahead * jnp.cos(start) - bent)
+    return p["bends"] * metres
 
 
 def _bearing(state: State, p: Mapping[str, Array]) -> Array:

@@ -81,7 +81,8 @@ def _times(colour: Rgb, by: Rgb) -> list[Array]:
 
 
 def _unit(x: Array) -> Array:
-    return jnp.clip(x, 0.0, 1.0)
+    """Within [0, 1]; a bound that is not 0 spares compiled code the care of −0 and NaN."""
+    return jnp.clip(x, 1e-30, 1.0)
 
 
 def _soft(edge: Array) -> Array:
