@@ -85,7 +85,7 @@ FORWARD = (
         name="cheetah-obstacle",
         description="A half-cheetah that may run either way, with a wall behind it in the target",
         source=Domain("two-way-cheetah"),
-        target=Domain("two-way-cheetah", wall=2.0),
+        target=Domain("two-way-cheetah", wall=1.0),
         access=Access(steps=12_000, shots=ONCE),
         methods=_robot_methods(60_000, CHEETAH, OBSTACLE_RATIO),
     ),
