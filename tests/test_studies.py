@@ -157,6 +157,23 @@ def test_each_of_the_cheetahs_claims_can_fail(arm, value, broken):
     assert [i for i, held in enumerate(holds) if not held] == broken
 
 
+def test_the_cheetahs_figure_has_every_arm_in_the_row_of_its_name(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("headstart.report.figures.save", lambda fig, path: drawn.append(fig))
+    table = cheetahs(cheetah)
+    for i, arm in enumerate(table["arms"].values()):
+        arm["returns"] = [float(i)] * len(arm["returns"])
+    darc_cheetah.draw(table, Path("unused.svg"))
+    axes = drawn[0].axes
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    found = {}
+    for axis, body in zip(axes, darc_cheetah.BODIES, strict=True):
+        for name, patch in zip(names, axis.patches, strict=True):
+            joined = ", " if name.startswith("reversed") else ": "
+            found[body + joined + name] = patch.get_width()
+    assert found == {name: arm["returns"][0] for name, arm in table["arms"].items()}
+
+
 def drive(name):
     weather, _, arm = name.partition(": ")
     low = {"source-only": 30, "oracle": 110, "random-convolution": 60}.get(arm, 100)

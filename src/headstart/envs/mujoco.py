@@ -4,7 +4,7 @@ Observations, rewards and terminations are those of Gymnasium's v5 environments 
 contact forces in its observation and reward). The physics is MuJoCo's, stepped by mjbatch.
 
 The two-way cheetah is the half-cheetah of Eysenbach et al. 2021, "Off-Dynamics Reinforcement
-Learning" (arXiv 2006.13916): it may run either way, and the target has a wall 2 m behind the start.
+Learning" (arXiv 2006.13916): it may run either way, and there may be a wall behind the start.
 Differs from the published code in: the speed of getting away from the start is rewarded, and not
 all movement, which rocking on the spot has too; the observation therefore begins with the place,
 clipped to ±0.5 m, which tells the side but not how near the wall is; episodes take 200 steps.

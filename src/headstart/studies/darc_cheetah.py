@@ -126,13 +126,14 @@ def claims(table: dict[str, Any]) -> list[Claim]:
     score = {name: iqm(arm["returns"]) for name, arm in table["arms"].items()}
     found = []
     for body in BODIES:
-        darc = score[f"{body}: DARC"]
+        darc, oracle = score[f"{body}: DARC"], score[f"{body}: oracle"]
         source, target = (score[f"{body}: {arm}"] for arm in HEADLINE[:2])
+        closed = 100 * (darc - source) / (oracle - source)
         found += [
             Claim(
                 f"{body}: DARC's return is at least 1.3 times source-only's",
                 darc >= 1.3 * source and darc > 0,
-                f"{darc:.0f} against {source:.0f}",
+                f"{darc:.0f} against {source:.0f}; of the gap to the oracle, {closed:.0f} %",
             ),
             Claim(
                 f"{body}: it is above that of RL on the target from as many target steps",
