@@ -49,12 +49,13 @@ def test_tables_round_trip(learner):
 
 
 def test_help_tells_the_choice():
-    rows = {name: (meaning, default) for name, meaning, default in described(Method)}
+    rows = {name: (meaning, default) for name, meaning, default in described(Method())}
     assert list(rows)[:3] == ["steps", "learner.algorithm", "learner.hidden"]
     meaning, default = rows["learner.algorithm"]
     assert meaning.startswith("ppo, sac, dqn")
     assert default == "ppo"
-    assert not any(name.startswith("ratio.algorithm") for name, *_ in described(Darc))
+    assert ("learner.reward_scale", 0.1) in [(name, value) for name, _, value in described(Darc())]
+    assert not any(name.startswith("ratio.algorithm") for name, *_ in described(Darc()))
 
 
 @pytest.mark.parametrize(

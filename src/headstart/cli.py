@@ -269,7 +269,7 @@ def _print_fields(label: str) -> None:
 
     name = method_name(label)
     print(f"fields of {name}:")
-    for field, meaning, default in described(methods.find(name)):
+    for field, meaning, default in described(methods.find(name)()):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         print(f"  --method.{field} {shown}\n      {meaning}")
     print()

@@ -7,7 +7,7 @@ import math
 import textwrap
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from headstart.errors import HeadstartError, unknown
@@ -76,21 +76,22 @@ def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
     return table
 
 
-def described(cls: type, prefix: str = "") -> list[tuple[str, str, Any]]:
-    """`(name, meaning, default)` of every field, nested ones by dotted name."""
+def described(config: Any, prefix: str = "") -> list[tuple[str, str, Any]]:
+    """`(name, meaning, value)` of every field, nested ones by dotted name."""
+    cls = type(config)
     meanings = _meanings(cls)
     rows: list[tuple[str, str, Any]] = []
     for f in fields(cls):
-        default = f.default if f.default is not MISSING else f.default_factory()  # pyright: ignore
-        if is_dataclass(default):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
             choices = _choices(get_type_hints(cls)[f.name])
             if choices:
-                word = type(default).__name__.lower()
+                word = type(value).__name__.lower()
                 meaning = f"{', '.join(choices)}; the fields below are those of {word}."
                 rows.append((f"{prefix}{f.name}.algorithm", meaning, word))
-            rows += described(type(default), f"{prefix}{f.name}.")
+            rows += described(value, f"{prefix}{f.name}.")
         else:
-            rows.append((prefix + f.name, meanings.get(f.name, ""), default))
+            rows.append((prefix + f.name, meanings.get(f.name, ""), value))
     return rows
 
 
@@ -118,13 +119,14 @@ def _choices(hint: Any) -> dict[str, type]:
 
 def require(config: Any, low: float, high: float, *names: str) -> None:
     """Raises:
-    HeadstartError: one of the fields lies outside [low, high].
+    HeadstartError: one of the fields, or a value in one that is a tuple, is not in [low, high].
     """
+    bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
     for name in names:
-        value = getattr(config, name)
-        if not low <= value <= high:
-            bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise HeadstartError(f"{name} must be {bound}, got {value:g}")
+        found = getattr(config, name)
+        for value in found if isinstance(found, tuple) else (found,):
+            if not low <= value <= high:
+                raise HeadstartError(f"{name} must be {bound}, got {value:g}")
 
 
 def _fitted(value: Any, hint: Any, path: str) -> Any:

@@ -46,12 +46,18 @@ class Meter:
         if min(observations, steps, episodes) < 0:
             raise ValueError("what is taken cannot be given back")
         mend = "access.steps" if self.step_limit is not None else "the last of access.shots"
-        _check("observations", observations, self.observations, self.observation_limit)
+        self.check_observations(observations)
         _check("steps", steps, self.steps, self.step_limit)
         _check("episodes", episodes, self.episodes, self.episode_limit, mend)
         self.observations += observations
         self.steps += steps
         self.episodes += episodes
+
+    def check_observations(self, n: int) -> None:
+        """Raises:
+        AllowanceSpent: fewer are left.
+        """
+        _check("observations", n, self.observations, self.observation_limit)
 
     @property
     def unlimited(self) -> bool:
@@ -233,6 +239,17 @@ class Target:
         """`num` running copies, metered. Without `access.rewards` their rewards are NaN."""
         return Counted(envs.start(self._domain, num, seed), self.meter, self.rewards)
 
+    def check_observations(self, n: int) -> None:
+        """Whether so many may be recorded, before anything is done that they are needed for.
+
+        Raises:
+            AllowanceSpent: fewer are left.
+            HeadstartError: the environment has no such demonstrator.
+        """
+        if self.behaviour != "random":
+            check_demonstrator(self.environment, self.behaviour)
+        self.meter.check_observations(n)
+
     def observations(self, n: int, seed: int) -> np.ndarray:
         """`n` observations `[n, *obs]`, some steps apart, of whoever `behaviour` names.
 
@@ -240,9 +257,8 @@ class Target:
             AllowanceSpent: fewer are left.
             HeadstartError: the environment has no such demonstrator.
         """
+        self.check_observations(n)
         batch = envs.start(self._domain, min(max(n, 1), COPIES), seed)
-        if self.behaviour != "random":
-            check_demonstrator(batch.environment, self.behaviour)
         self.meter.charge(observations=n)
         rng = np.random.default_rng(seed)
         space: Any = batch.action_space

@@ -53,7 +53,7 @@ def check_method(method: Method, problem: TransferProblem) -> Result:
     hash(method)  # frozen, with fields that can be compared
     table = configuration.as_table(method)
     assert configuration.updated(cls(), table) == method, "its fields must be its configuration"
-    silent = [name for name, meaning, _ in configuration.described(cls) if not meaning]
+    silent = [name for name, meaning, _ in configuration.described(method) if not meaning]
     assert not silent, f"fields without a docstring: {', '.join(silent)}"
     with tempfile.TemporaryDirectory() as folder:
 

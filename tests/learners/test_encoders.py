@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.errors import KnowledgeError
+from headstart.errors import HeadstartError, KnowledgeError
 from headstart.learners.actors import ACTORS
 from headstart.learners.encoders import Convolutions, Identity, Statistics, encoder_for
 from headstart.learners.networks import Convolution
@@ -100,6 +100,13 @@ def test_a_policy_without_its_encoder_is_refused():
     policy = Policy(ACTORS["greedy"](encoder.size, 2, (8,), jax.random.key(1)), encoder)
     with pytest.raises(KnowledgeError, match="has no 'encoder': it holds policy"):
         policy_from(knowledge_of(policy).only(["policy"]))
+
+
+def test_an_image_too_small_is_refused():
+    with pytest.raises(HeadstartError, match="19 × 24 is too small .*20 × 20"):
+        encoder_for((19, 24, 3), False, jax.random.key(0))
+    found = encoder_for((20, 20, 3), False, jax.random.key(0))(bytes_of(2, 20, 20, 3))
+    assert not np.allclose(found[0], found[1])
 
 
 def test_a_kernel_that_its_stride_does_not_divide_is_refused():

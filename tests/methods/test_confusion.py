@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ from headstart.learners import off_policy
 from headstart.learners.auxiliary import activations
 from headstart.learners.dqn import DQN
 from headstart.learners.encoders import Convolutions, Statistics
+from headstart.learners.imitation import Imitation
 from headstart.learners.sac import SAC
 from headstart.methods.confusion import Confusion, check_frames
 from headstart.methods.domain_confusion import DomainConfusion
@@ -133,14 +132,17 @@ def test_features_become_alike_where_they_are_confused():
 
 
 @pytest.mark.parametrize(
-    ("layer", "says"),
-    [("pool", "known: conv1, conv2, dense"), ("dens", "did you mean 'dense'")],
+    ("fields", "says"),
+    [
+        ({"layer": "pool"}, "unknown layer of the encoder 'pool': known: conv1, conv2, dense"),
+        ({"layer": "dens"}, "unknown layer of the encoder 'dens': did you mean 'dense'"),
+        ({"observations": 0}, "observations must be at least 5, got 0"),
+        ({"hidden": (8, -3)}, "hidden must be at least 1, got -3"),
+    ],
 )
-def test_a_layer_that_does_not_exist_is_named_with_those_that_do(layer, says):
-    confusion = confusion_of(bytes_of(4, 0), bytes_of(3, 1), layer=layer)
-    encoder = Convolutions(IMAGE, jax.random.key(2), size=8)
-    with pytest.raises(HeadstartError, match=f"unknown layer of the encoder '{layer}': {says}"):
-        confusion.init(encoder, jax.random.key(0))
+def test_what_it_cannot_do_is_said_when_it_is_made(fields, says):
+    with pytest.raises(HeadstartError, match=says):
+        DomainConfusion(**fields)
 
 
 def test_it_needs_an_encoder():
@@ -149,7 +151,11 @@ def test_it_needs_an_encoder():
         confusion.init(Statistics(3), jax.random.key(0))
     with pytest.raises(HeadstartError, match="SAC sees no images"):
         off_policy.train(
-            SAC(), Source(Domain("worlds:Track")), 64, jax.random.key(0), auxiliary=confusion
+            SAC(random_steps=0),
+            Source(Domain("worlds:Track")),
+            64,
+            jax.random.key(0),
+            auxiliary=confusion,
         )
 
 
@@ -172,10 +178,25 @@ def test_frames_that_do_not_match_are_named(frames, says):
     check_frames(FRAMES, BYTES)
 
 
-def test_without_observations_nothing_is_taken():
+@pytest.mark.parametrize("value", [200.0, -0.1, np.nan])
+def test_frames_outside_of_the_range_are_named(value):
+    floats = spaces.Box(0, 1, IMAGE, np.float32)
+    with pytest.raises(HeadstartError, match=r"and the source's are float32 in \[0, 1\]"):
+        check_frames(np.full((4, *IMAGE), value, np.float32), floats)
+    check_frames(np.full((4, *IMAGE), 0.5, np.float32), floats)
+
+
+@pytest.mark.parametrize("learner", [DQN_SMALL, Imitation()])
+@pytest.mark.parametrize(
+    ("limit", "behaviour", "says"),
+    [
+        (0, "random", "asked for 500 target observations, 0 of 0 are left: raise access.obs"),
+        (500, "centr", "unknown demonstrator of worlds:Dot 'centr': did you mean 'centre'"),
+    ],
+)
+def test_frames_that_may_not_be_had_are_missed_before_training(learner, limit, behaviour, says):
     source = Source(Domain("worlds:Dot"))
-    target = Target(Domain("worlds:Dot", tint=1.0), Meter(0, 0, 0))
-    method = replace(DomainConfusion(learner=DQN_SMALL), observations=0)
-    with pytest.raises(HeadstartError, match="raise access.observations"):
-        method.pretrain(source, target, jax.random.key(0))
+    target = Target(Domain("worlds:Dot", tint=1.0), Meter(limit, 0, 0), behaviour=behaviour)
+    with pytest.raises(HeadstartError, match=says):
+        DomainConfusion(learner=learner).pretrain(source, target, jax.random.key(0))
     assert source.meter.steps == 0

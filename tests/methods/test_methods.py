@@ -224,6 +224,34 @@ def test_methods_that_share_pre_training_pay_for_it_once(tmp_path):
     ).read_bytes()
 
 
+def test_finetuning_starts_from_all_that_was_learned_whoever_learned_it(tmp_path):
+    fields = {"steps": 256, "learner": {"algorithm": "sac", **SMALL_SAC}}
+    stated = replace(PROBLEM, methods={"source-only": fields, "finetune": fields})
+    jobs = [make_job(stated, label, 0, tmp_path) for label in ("source-only", "finetune")]
+    assert not any(prepare(job, resume=False) for job in jobs)
+    plain, further = map(run, jobs)
+    assert further.shots[0] == plain.shots[0]
+    assert further.shots[-1].returns != plain.shots[-1].returns
+
+
+def test_finetuning_without_an_episode_is_refused(tmp_path):
+    job = make_job(with_access(PROBLEM, steps=500, shots=(0,)), "darc:finetune=true", 0, tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="access.shots allows none"):
+        run(job)
+
+
+def test_domains_that_one_policy_does_not_fit_are_refused(tmp_path):
+    for one, other, says in [
+        ("plane", "archery", r"source's observations are numbers of shape \[\d\] and the target's"),
+        ("hopper", "worlds:Track", "observations are"),
+        ("grid", "worlds:Track", "actions are one of 4 and the target's numbers of shape"),
+    ]:
+        stated = TransferProblem(name="odd", source=Domain(one), target=Domain(other))
+        with pytest.raises(HeadstartError, match=says):
+            make_job(stated, "source-only", 0, tmp_path)
+
+
 def test_darc_goes_on_learning_on_the_target_if_it_is_told_to(tmp_path):
     stated = replace(with_access(PROBLEM, steps=500, shots=(0, 2, 4)), methods=FIELDS)
     plain = make_job(stated, "darc", 0, tmp_path)

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from jax.scipy.stats import norm
 
 from headstart import Domain, HeadstartError, journal
+from headstart.learners import off_policy
 from headstart.learners.dqn import DQN
 from headstart.learners.ppo import Transitions
 from headstart.learners.replay import Sample
@@ -192,6 +193,11 @@ WINDY, CALM = Domain("archery", wind=1.0), Domain("archery")
             replace(DARC, ratio=replace(DARC.ratio, random_steps=0)), 500,
             r"begin to learn after 120 source steps, .* raise ratio.random_steps to at least 40",
         ),
+        (replace(DARC, steps=160), 500, "corrected after 160 source steps, and there are 160"),
+        (
+            replace(DARC, steps=80, ratio=replace(DARC.ratio, warmup=0)), 500,
+            "the first 80 of 80 steps are random",
+        ),
     ],
 )  # fmt: skip
 def test_darc_says_what_it_cannot_do_before_it_takes_anything(method, limit, says):
@@ -200,6 +206,23 @@ def test_darc_says_what_it_cannot_do_before_it_takes_anything(method, limit, say
         method.pretrain(source, target, jax.random.key(0))
     nothing = {"observations": 0, "steps": 0, "episodes": 0}
     assert source.meter.counts() == target.meter.counts() == nothing
+
+
+def test_a_target_that_allows_just_what_is_needed_is_enough():
+    """Steps come in chunks of 40: 301 are 320, and 111 target steps are 80."""
+    target = Target(CALM, Meter(0, 111, 111))
+    replace(DARC, steps=301).pretrain(Source(WINDY), target, jax.random.key(0))
+    assert target.meter.steps == 80
+
+
+def test_the_log_has_what_was_measured_since_its_last_row(tmp_path, monkeypatch):
+    """The target is stepped before the first gradient step, and again from 160 steps on."""
+    monkeypatch.setattr(off_policy, "LOGGED_EVERY", 40)
+    source = Source(WINDY, journal.Journal(tmp_path))
+    DARC.pretrain(source, Target(CALM, Meter()), jax.random.key(0))
+    rows = list(journal.rows(tmp_path))
+    assert [row["steps"] for row in rows if "fresh_accuracy" in row] == [40, 240, 320]
+    assert [row["steps"] for row in rows if "delta" in row] == list(range(120, 321, 40))
 
 
 class Stopped(Exception):

@@ -73,6 +73,8 @@ class DQN:
     def __post_init__(self):
         require(self, 1, math.inf, "environments", "steps", "batch", "capacity", "n_step")
         require(self, 0, math.inf, "updates", "random_steps", "learning_rate", "max_grad_norm")
+        require(self, 0, math.inf, "reward_scale")
+        require(self, 1, math.inf, "hidden")
         require(self, 0, 1, "discount", "slow_rate", "epsilon", "exploration")
 
     def init(

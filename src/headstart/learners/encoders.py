@@ -13,7 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from headstart.errors import HeadstartError
 from headstart.learners.networks import Convolution, along, orthogonal
+
+SMALLEST = 20
+"""Pixels a side of the smallest image, of which the convolutions leave one place."""
 
 
 class Identity(eqx.Module):
@@ -81,6 +85,9 @@ class Convolutions(eqx.Module):
 
     Pixels are centred, and the dense layer is normalised before its rectifier (Ba et al., 2016):
     without, a step size of 10⁻³ leaves every unit dead, and a tenth of it learns slowly.
+
+    Raises:
+        HeadstartError: the images are smaller than 20 × 20.
     """
 
     convolutions: list[Convolution]
@@ -92,6 +99,11 @@ class Convolutions(eqx.Module):
 
     def __init__(self, shape: Sequence[int], key: PRNGKeyArray, size: int = 128):
         height, width, channels = self.shape = tuple(shape)
+        if min(height, width) < SMALLEST:
+            raise HeadstartError(
+                f"an image of {height} × {width} is too small for the convolutions: enlarge it to "
+                f"{SMALLEST} × {SMALLEST} or more, or observe a vector"
+            )
         first, second, last = jax.random.split(key, 3)
         self.convolutions = [
             Convolution((channels, 16), 8, 4, first),

@@ -27,6 +27,8 @@ from headstart.learners.sac import SAC
 from headstart.target import Counted, Source, Target
 
 LOGGED_EVERY = 1024
+BLOCK = 16
+"""Gradient steps in a compiled call between episodes of a target, however long those are."""
 
 
 Learner = SAC | DQN
@@ -107,7 +109,15 @@ def train(
 
     With a correction, `target` is stepped as well, as often as the correction says. An auxiliary's
     loss is added to the learner's.
+
+    Raises:
+        HeadstartError: all steps would be random, and none learned from.
     """
+    if steps <= learner.random_steps:
+        raise HeadstartError(
+            f"the first {learner.random_steps} of {steps} steps are random, and learning begins "
+            "after them: take more steps, or lower learner.random_steps"
+        )
     start_key, seed_key, run_key, correction_key, target_key = jax.random.split(key, 5)
     environment = source.environment
     space = environment.observation_space, environment.action_space
@@ -137,7 +147,8 @@ def train(
         policy = learner.explorer(state, done / steps) if exploring else random
         seen = streams[0].collect(policy, learner.steps, act_key)
         for stream in streams[1:]:
-            wanted = correction.target_steps(done + each) if correction is not None else 0
+            upto = min(done + each, steps)
+            wanted = correction.target_steps(upto) if correction is not None else 0
             taken = target.meter.steps if target is not None else 0
             while taken + each <= wanted:
                 share = jax.random.fold_in(target_act_key, taken)
@@ -145,6 +156,10 @@ def train(
                 taken += each
                 log |= correction.measure(judge, seen, fresh)  # pyright: ignore
         done += each
+        logged = done % LOGGED_EVERY < each or done >= steps
+        if auxiliary is not None and logged:
+            shown = seen.obs.reshape(-1, *seen.obs.shape[2:])
+            log |= auxiliary.measure(state.auxiliary, state.policy.encoder, shown)
         due = loop.updates + (learner.updates * each if exploring else 0)
         count = int(due)
         if count:
@@ -155,10 +170,7 @@ def train(
             )  # fmt: skip
             log |= learned
         loop = Progress(loop.iteration + 1, due - count)
-        if done % LOGGED_EVERY < each or done >= steps:
-            if auxiliary is not None:
-                shown = seen.obs.reshape(-1, *seen.obs.shape[2:])
-                log |= auxiliary.measure(state.auxiliary, state.policy.encoder, shown)
+        if logged:
             returns = streams[0].batch.finished()
             spent = time.monotonic() - began[0]
             journal.log(
@@ -170,6 +182,7 @@ def train(
                 **{name: round(float(value), 5) for name, value in log.items()},
                 steps_per_second=round((loop.iteration - began[1]) * each / spent),
             )
+            log = {}
         journal.progress(journal.phase, done, steps)
         if journal.due() and done < steps:
             journal.save(_checkpoint(state, judge, loop, streams))
@@ -237,13 +250,14 @@ def improve(
         tried = episodes(learner.explorer(state, 1.0), batch, key=act_key)
         replay, pending = _remembered(replay, tried, pending, learner.steps)
         due += learner.updates * len(tried.reward)
-        count = int(due) if replay.filled > 0 else 0
         log: dict[str, Any] = {}
-        if count:
-            (state, _), log = _updates(
-                learner, None, count, (state, None), (replay,), (0, 1.0), None, update_key
-            )
-        due -= count
+        for count in (BLOCK, 1):
+            while due >= count and replay.filled > 0:
+                update_key, block_key = jax.random.split(update_key)
+                (state, _), log = _updates(
+                    learner, None, count, (state, None), (replay,), (0, 1.0), None, block_key
+                )
+                due -= count
         iteration += 1
         left -= batch.num
         log_round(target, tried, log, total)

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from headstart.errors import HeadstartError, unknown
+from headstart.errors import HeadstartError
 from headstart.learners.auxiliary import Activations, activations
 from headstart.learners.encoders import Convolutions, Encoder
 from headstart.learners.networks import MLP
@@ -61,7 +61,7 @@ class Confusion(eqx.Module):
         """A fresh classifier.
 
         Raises:
-            HeadstartError: there is no such layer, or no encoder to align.
+            HeadstartError: there is no encoder to align.
         """
         if not isinstance(encoder, Convolutions):
             raise HeadstartError(
@@ -69,8 +69,6 @@ class Confusion(eqx.Module):
                 "confusion is for images"
             )
         found = jax.eval_shape(encoder.layers, self.frames[:1])
-        if self.layer not in found:
-            raise unknown("layer of the encoder", self.layer, found)
         judged = jax.eval_shape(_judged, found[self.layer])
         parameters = MLP((judged.shape[-1], *self.hidden, 1), 0.1, key, jax.nn.relu)
         return Judge(parameters, self._optimiser.init(parameters))  # pyright: ignore
@@ -154,9 +152,11 @@ def check_frames(frames: Any, space: Any) -> None:
             f"the target's observations have shape {list(frames.shape[1:])} and the source's "
             f"{list(space.shape)}: resize them alike"
         )
-    if frames.dtype != space.dtype or (np.max(frames) <= 1 and np.max(space.high) > 1):
+    least, most = np.min(space.low), np.max(space.high)
+    inside = least <= np.min(frames) and np.max(frames) <= most
+    if frames.dtype != space.dtype or not inside or np.max(frames) <= 1 < most:
         raise HeadstartError(
             f"the target's observations are {frames.dtype} in [{np.min(frames):g}, "
-            f"{np.max(frames):g}], and the source's are {space.dtype} in [{np.min(space.low):g}, "
-            f"{np.max(space.high):g}]: bring them to one range, such as bytes from 0 to 255"
+            f"{np.max(frames):g}], and the source's are {space.dtype} in [{least:g}, "
+            f"{most:g}]: bring them to one range, such as bytes from 0 to 255"
         )

@@ -57,6 +57,11 @@ class Darc:
         return Darc(self.steps, self.ratio, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        if self.steps <= self.ratio.warmup:
+            raise HeadstartError(
+                f"rewards are corrected after {self.ratio.warmup} source steps, and there are "
+                f"{self.steps}: take more, or lower ratio.warmup"
+            )
         if self.learner.n_step != 1:
             raise HeadstartError(
                 f"rewards are corrected one step at a time: set learner.n_step to 1, not "
@@ -85,6 +90,11 @@ class Darc:
         if not self.finetune:
             yield policy_from(knowledge)
             return
+        if target.episodes_left == 0:
+            raise HeadstartError(
+                "finetune learns from episodes of the target, and access.shots allows none: add a "
+                "number of episodes to it"
+            )
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
         space = environment.observation_space, environment.action_space

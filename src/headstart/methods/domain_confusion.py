@@ -24,9 +24,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.errors import unknown
 from headstart.knowledge import Knowledge
 from headstart.learners import imitation
 from headstart.learners.dqn import DQN
+from headstart.learners.encoders import Convolutions
 from headstart.learners.imitation import Imitation
 from headstart.learners.policy import Policy, policy_from
 from headstart.learners.ppo import PPO
@@ -66,8 +68,11 @@ class DomainConfusion:
     unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
-        require(self, 1, math.inf, "steps", "samples")
-        require(self, 0, math.inf, "observations", "weight", "learning_rate")
+        require(self, 1, math.inf, "steps", "samples", "hidden")
+        require(self, HELD_OUT, math.inf, "observations")
+        require(self, 0, math.inf, "weight", "learning_rate")
+        if self.layer not in Convolutions.LAYERS:
+            raise unknown("layer of the encoder", self.layer, Convolutions.LAYERS)
 
     @property
     def pretraining(self) -> "DomainConfusion | SourceOnly":
@@ -76,6 +81,7 @@ class DomainConfusion:
         return self
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        target.check_observations(self.observations)
         if isinstance(self.pretraining, SourceOnly):
             return self.pretraining.pretrain(source, target, key)
         frames_key, train_key = jax.random.split(key)

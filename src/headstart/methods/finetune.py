@@ -30,8 +30,8 @@ class Finetune:
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    carry: tuple[str, ...] = ("policy", "critic", "statistics")
-    """What is carried; the rest starts afresh."""
+    carry: tuple[str, ...] = ()
+    """The parts that are carried, the rest starting afresh; if none is named, all of them."""
     episodes_per_update: int = 5
     """Target episodes between two updates of the policy."""
     learning_rate: float = 3e-4
@@ -59,7 +59,7 @@ class Finetune:
         learner = replace(self.learner, learning_rate=self.learning_rate)
         space = environment.observation_space, environment.action_space
         fresh: Any = learner.init(*space, init_key)
-        state = learner.graft(knowledge.only(self.carry), fresh)
+        state = learner.graft(knowledge.only(self.carry or knowledge.parts), fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
             raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE

@@ -76,7 +76,7 @@ class Ratio:
     def __post_init__(self):
         require(self, 0, math.inf, "noise", "learning_rate", "scale")
         require(self, 0, math.inf, "warmup", "random_steps", "after")
-        require(self, 1, math.inf, "every", "max_weight")
+        require(self, 1, math.inf, "every", "max_weight", "hidden")
 
     def init(self, observation: spaces.Box, action: Any, key: PRNGKeyArray) -> Classifiers:
         """Fresh classifiers for these spaces.

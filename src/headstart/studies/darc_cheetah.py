@@ -78,7 +78,7 @@ def collect(out: Path) -> dict[str, Any]:
             kept = ("steps", "delta", "pair_loss", "fresh_accuracy", "calibration_error")
             table["logs"][name] = [
                 [
-                    {k: row[k] for k in kept}
+                    {k: row[k] for k in kept if k in row}
                     for row in rows(folder)
                     if row["phase"] == "pretrain" and "delta" in row
                 ][::4]
