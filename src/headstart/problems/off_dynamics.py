@@ -51,7 +51,8 @@ OBSTACLE_RATIO = {
     "hidden": [64], "learning_rate": 1e-3, "noise": 0.3, "warmup": 5000, "random_steps": 2000,
     "after": 0, "scale": 2.0,
 }  # fmt: skip
-"""Corrected early, before a direction is chosen."""
+"""Corrected early, before a direction is chosen; the wall is near, since running into the unseen
+costs the logarithm of the chance to get through, which is little for a wall that is far."""
 CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
 
 FORWARD = (

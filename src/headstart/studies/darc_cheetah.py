@@ -9,7 +9,8 @@ what the source does not allow, which the reversed problems show.
 Reduced, and changed: 80,000 source steps (60,000 with the wall) and not 10⁶, with a warm-up to
 match; networks of two layers of 128 and not 256; the two-way cheetah is rewarded for getting away
 from its start, and its episodes take 200 steps and not 1,000, so that the few steps in the target
-hold as many encounters with the wall; there the correction counts twice.
+hold as many encounters with the wall, which stands 1 m behind the start and not 2 m; there the
+correction counts twice.
 """
 
 from pathlib import Path
