@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -121,6 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("headstart: stopped; what was finished is kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has gone, as `head` does; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _list(options: argparse.Namespace, _: Any) -> None:

@@ -78,6 +78,11 @@ class Estimate:
     high: float | None
     runs: int
 
+    @property
+    def interval(self) -> str:
+        """`[low, high]` to whole numbers, for a person; nothing for a single run."""
+        return "" if self.low is None else f"[{self.low:.0f}, {self.high:.0f}]"
+
 
 def iqm(scores: Sequence[float] | np.ndarray) -> float:
     """The mean of the middle half (Agarwal et al., NeurIPS 2021, arXiv 2108.13264)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.problems import find
-from headstart.result import iqm
+from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim
 
 SEEDS, FEWER = 5, 3
@@ -72,11 +72,13 @@ def closed(table: dict[str, Any], name: str) -> float:
 
 def shown(table: dict[str, Any]) -> str:
     """Returns on the target and the share of the gap closed, one arm a line."""
-    lines = ["".ljust(40) + "   iqm   gap closed   by seed"]
+    lines = ["".ljust(40) + "   iqm         95 %   gap closed   by seed"]
     for name, arm in table["arms"].items():
         seeds = " ".join(f"{score:6.1f}" for score in arm["returns"])
         share = f"{100 * closed(table, name):5.0f} %"
-        lines.append(f"{name:<40}{iqm(arm['returns']):6.1f}   {share:>10}   {seeds}")
+        found = estimate([arm["returns"]])
+        means = f"{found.value:6.1f} {found.interval:>12}"
+        lines.append(f"{name:<40}{means}   {share:>10}   {seeds}")
     return "\n".join(lines)
 
 

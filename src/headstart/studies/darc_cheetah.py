@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.problems import find
-from headstart.result import iqm
+from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim
 
 SEEDS, FEWER = 5, 3
@@ -113,12 +113,14 @@ def _at_home(arm: Arm, out: Path) -> list[float]:
 
 def shown(table: dict[str, Any]) -> str:
     """Returns on the target, one arm a line."""
-    lines = ["".ljust(54) + "   iqm   by seed".ljust(44) + "target steps   in the source"]
+    lines = ["".ljust(54) + "   iqm          95 %   by seed".ljust(58) + "target steps   in the source"]
     for name, arm in table["arms"].items():
+        found = estimate([arm["returns"]])
         seeds = " ".join(f"{score:6.0f}" for score in arm["returns"])
         used = np.mean(arm["target_steps"])
         home = f"{iqm(arm['at_home']):13.0f}" if "at_home" in arm else ""
-        lines.append(f"{name:<54}{iqm(arm['returns']):6.0f}   {seeds:<38}{used:10,.0f}   {home}")
+        means = f"{found.value:6.0f} {found.interval:>13}"
+        lines.append(f"{name:<54}{means}   {seeds:<38}{used:10,.0f}   {home}")
     return "\n".join(lines)
 
 
