@@ -113,7 +113,8 @@ def _at_home(arm: Arm, out: Path) -> list[float]:
 
 def shown(table: dict[str, Any]) -> str:
     """Returns on the target, one arm a line."""
-    lines = ["".ljust(54) + "   iqm          95 %   by seed".ljust(58) + "target steps   in the source"]
+    lines = ["".ljust(54) + "   iqm          95 %   by seed".ljust(58)]
+    lines[0] += "target steps   in the source"
     for name, arm in table["arms"].items():
         found = estimate([arm["returns"]])
         seeds = " ".join(f"{score:6.0f}" for score in arm["returns"])
