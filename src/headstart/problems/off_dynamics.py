@@ -54,6 +54,8 @@ OBSTACLE_RATIO = {
 """Corrected early, before a direction is chosen; the wall is near, since running into the unseen
 costs the logarithm of the chance to get through, which is little for a wall that is far."""
 CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
+ARENA_RATIO = {**CHEETAH_RATIO, "noise": 0.1, "warmup": 10_000, "scale": 0.1}
+"""A step is worth 1 at most, and a wrong Δr of one half would outweigh what there is to earn."""
 
 FORWARD = (
     TransferProblem(
@@ -96,7 +98,7 @@ FORWARD = (
         source=Domain("plane", fence=3.0),
         target=Domain("plane"),
         access=Access(steps=12_000, shots=ONCE),
-        methods=_methods(40_000, ARROW, {**CHEETAH_RATIO, "noise": 0.1, "warmup": 10_000}),
+        methods=_methods(40_000, ARROW, ARENA_RATIO),
     ),
 )
 PROBLEMS = FORWARD + tuple(
