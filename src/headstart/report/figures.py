@@ -63,7 +63,7 @@ def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:
     """The interquartile mean of `scores` as a bar, its interval a line, and every score a dot."""
     found = estimate([scores])
     axis.barh(row, found.value, color=colour(index), alpha=0.35)
-    if found.low is not None:
+    if found.low is not None and found.high is not None:
         axis.plot([found.low, found.high], [row, row], color=colour(index), linewidth=1)
     axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=3)
 
