@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import studies
+from headstart import HeadstartError, studies
 from headstart.cli import main
 from headstart.run import prepare, run
 from headstart.studies import (
@@ -89,6 +89,20 @@ def test_every_study_is_a_module_with_its_five_functions():
     for name in studies.STUDIES:
         module = studies.find(name)
         assert all(hasattr(module, f) for f in ("arms", "collect", "draw", "shown", "claims"))
+
+
+def test_results_of_a_problem_that_has_changed_since_are_refused(monkeypatch):
+    arms = darc_wall.arms()
+
+    def posed(**changes):
+        changed = {n: replace(a, problem=replace(a.problem, **changes)) for n, a in arms.items()}
+        monkeypatch.setattr(darc_wall, "arms", lambda: changed)
+
+    posed(methods=arms["DARC"].problem.methods | {"finetune": {"steps": 7}})  # not among its arms
+    assert studies.stored("darc-wall")["problems"].keys() == {"wall", "wall-reversed"}
+    posed(episodes=7)
+    with pytest.raises(HeadstartError, match="the problem wall has changed since the results"):
+        studies.stored("darc-wall")
 
 
 def rows(module, returns, key="returns"):

@@ -96,21 +96,40 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
             f"{len(failures)} of {len(jobs)} runs failed, first {failures[0].job.folder}: "
             f"{failures[0].reason}; run the study again to go on with it"
         )
-    table = study.collect(out)
+    table = study.collect(out) | {"problems": posed(name)}
     path = out / f"{name}.json"
     path.write_text(json.dumps(table, indent=1))
     study.draw(table, path.with_suffix(".svg"))
     return table
 
 
+def posed(name: str) -> dict[str, Any]:
+    """The problems of a study as they stand now, with what they set for its methods."""
+    from headstart.run import method_name
+
+    arms = find(name).arms().values()
+    problems = {arm.problem.name: arm.problem.as_table() for arm in arms}
+    for problem, table in problems.items():
+        used = {method_name(arm.label) for arm in arms if arm.problem.name == problem}
+        table["methods"] = {k: v for k, v in table["methods"].items() if k in used}
+    return json.loads(json.dumps(problems))
+
+
 def stored(name: str) -> dict[str, Any]:
     """The results that came with this version.
 
     Raises:
-        HeadstartError: none came with it.
+        HeadstartError: none came with it, or its problems have changed since.
     """
     path = Path(__file__).parent / f"{name.replace('-', '_')}.json"
-    find(name)
+    now = posed(name)
     if not path.exists():
         raise HeadstartError(f"{path} is not there: run the study without --check")
-    return json.loads(path.read_text())
+    table = json.loads(path.read_text())
+    for problem, settings in table["problems"].items():
+        if now.get(problem) != settings:
+            raise HeadstartError(
+                f"the problem {problem} has changed since the results in {path} were stored: run "
+                "the study again, without --check"
+            )
+    return table
