@@ -100,9 +100,12 @@ def test_results_of_a_problem_that_has_changed_since_are_refused(monkeypatch):
 
     posed(methods=arms["DARC"].problem.methods | {"finetune": {"steps": 7}})  # not among its arms
     assert studies.stored("darc-wall")["problems"].keys() == {"wall", "wall-reversed"}
-    posed(episodes=7)
-    with pytest.raises(HeadstartError, match="the problem wall has changed since the results"):
-        studies.stored("darc-wall")
+    for changed in ({"episodes": 7}, {"name": "fence"}):
+        posed(**changed)
+        with pytest.raises(
+            HeadstartError, match="problem (wall|fence) has changed since"
+        ):
+            studies.stored("darc-wall")
 
 
 def rows(module, returns, key="returns"):
@@ -117,7 +120,7 @@ def rows(module, returns, key="returns"):
         }
         for name, arm in module.arms().items()
     }
-    return {"arms": arms, "logs": {}, "versions": {}}
+    return {"arms": arms, "versions": {}}
 
 
 def cheetah(name):

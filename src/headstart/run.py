@@ -312,7 +312,9 @@ def _pretrained(job: Job, key: Any, progress: Progress) -> Knowledge:
     journal = Journal(job.folder, progress, meters=taken)
     source = Source(job.problem.source, journal, taken["source"])
     rewards = access.rewards or job.method.unlimited
-    target = Target(job.problem.target, taken["target"], journal, rewards, access.behaviour)
+    target = Target(
+        job.problem.target, taken["target"], journal, rewards, access.behaviour, access.shots[-1]
+    )
     made = job.method.pretrain(source, target, key)
     spent = {
         "source": source.meter.counts(),

@@ -224,6 +224,8 @@ class Target:
     rewards: bool = True
     behaviour: str = "random"
     """Who acts when observations are recorded."""
+    episodes_later: int | None = None
+    """In pre-training, the episodes that adaptation may take after it, where that is known."""
 
     @property
     def environment(self) -> Environment | World:

@@ -239,6 +239,7 @@ def test_finetuning_without_an_episode_is_refused(tmp_path):
     prepare(job, resume=False)
     with pytest.raises(HeadstartError, match="access.shots allows none"):
         run(job)
+    assert not (job.folder / "knowledge").exists()
 
 
 def test_domains_that_one_policy_does_not_fit_are_refused(tmp_path):

@@ -195,8 +195,11 @@ WINDY, CALM = Domain("archery", wind=1.0), Domain("archery")
         ),
         (replace(DARC, steps=160), 500, "corrected after 160 source steps, and there are 160"),
         (
-            replace(DARC, steps=80, ratio=replace(DARC.ratio, warmup=0)), 500,
-            "the first 80 of 80 steps are random",
+            replace(
+                DARC, steps=90, ratio=replace(DARC.ratio, warmup=0),
+                learner=replace(SMALL, random_steps=81),
+            ), 500,
+            "the first 81 of 90 steps are random, in chunks of 40",
         ),
     ],
 )  # fmt: skip

@@ -113,10 +113,11 @@ def train(
     Raises:
         HeadstartError: all steps would be random, and none learned from.
     """
-    if steps <= learner.random_steps:
+    each = learner.environments * learner.steps
+    if steps <= -(-learner.random_steps // each) * each:
         raise HeadstartError(
-            f"the first {learner.random_steps} of {steps} steps are random, and learning begins "
-            "after them: take more steps, or lower learner.random_steps"
+            f"the first {learner.random_steps} of {steps} steps are random, in chunks of {each}, "
+            "and learning begins after them: take more steps, or lower learner.random_steps"
         )
     start_key, seed_key, run_key, correction_key, target_key = jax.random.split(key, 5)
     environment = source.environment
@@ -131,7 +132,6 @@ def train(
         streams.append(Stream(learner, batch, kept))
     journal, meter = source.journal, source.meter
     random = anything(environment.action_space)
-    each = learner.environments * learner.steps
     loop = Progress(0, 0.0)
     saved = journal.load()
     if saved is not None:
@@ -250,7 +250,7 @@ def improve(
         tried = episodes(learner.explorer(state, 1.0), batch, key=act_key)
         replay, pending = _remembered(replay, tried, pending, learner.steps)
         due += learner.updates * len(tried.reward)
-        log: dict[str, Any] = {}
+        logs: list[dict[str, Array]] = []  # one for each gradient step
         for count in (BLOCK, 1):
             while due >= count and replay.filled > 0:
                 update_key, block_key = jax.random.split(update_key)
@@ -258,6 +258,8 @@ def improve(
                     learner, None, count, (state, None), (replay,), (0, 1.0), None, block_key
                 )
                 due -= count
+                logs += [log] * count
+        log = {name: sum(log[name] for log in logs) / len(logs) for name in logs[0]} if logs else {}
         iteration += 1
         left -= batch.num
         log_round(target, tried, log, total)

@@ -57,6 +57,7 @@ class Darc:
         return Darc(self.steps, self.ratio, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        self._check_episodes(target.episodes_later)
         if self.steps <= self.ratio.warmup:
             raise HeadstartError(
                 f"rewards are corrected after {self.ratio.warmup} source steps, and there are "
@@ -86,15 +87,18 @@ class Darc:
         networks = trained.judge.pair, trained.judge.residual
         return self.learner.knowledge(trained.agent).with_part("ratio", networks)
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        if not self.finetune:
-            yield policy_from(knowledge)
-            return
-        if target.episodes_left == 0:
+    def _check_episodes(self, episodes: int | None) -> None:
+        if self.finetune and episodes == 0:
             raise HeadstartError(
                 "finetune learns from episodes of the target, and access.shots allows none: add a "
                 "number of episodes to it"
             )
+
+    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+        if not self.finetune:
+            yield policy_from(knowledge)
+            return
+        self._check_episodes(target.episodes_left)
         init_key, improve_key = jax.random.split(key)
         environment = target.environment
         space = environment.observation_space, environment.action_space

@@ -126,8 +126,9 @@ def stored(name: str) -> dict[str, Any]:
     if not path.exists():
         raise HeadstartError(f"{path} is not there: run the study without --check")
     table = json.loads(path.read_text())
-    for problem, settings in table["problems"].items():
-        if now.get(problem) != settings:
+    then = table["problems"]
+    for problem in now | then:
+        if now.get(problem) != then.get(problem):
             raise HeadstartError(
                 f"the problem {problem} has changed since the results in {path} were stored: run "
                 "the study again, without --check"

@@ -56,7 +56,7 @@ def collect(out: Path) -> dict[str, Any]:
                     round(row["domain_accuracy"], 3)
                     for row in rows(folder)
                     if "domain_accuracy" in row
-                ][::-4][::-1]
+                ][::4]
                 for folder in arm.folders(out)
             ]
     return table

@@ -60,10 +60,8 @@ def _target_steps(name: str) -> int:
 
 
 def collect(out: Path) -> dict[str, Any]:
-    """Returns by arm and seed on the target, and of some in the source; and DARC's log."""
-    from headstart.journal import rows
-
-    table: dict[str, Any] = {"arms": {}, "logs": {}}
+    """Returns by arm and seed on the target, and of some in the source."""
+    table: dict[str, Any] = {"arms": {}}
     for name, arm in arms().items():
         results = arm.results(out)
         table["arms"][name] = {
@@ -75,16 +73,6 @@ def collect(out: Path) -> dict[str, Any]:
         table["versions"] = results[0].versions
         if arm.label in ("source-only", "darc"):
             table["arms"][name]["at_home"] = _at_home(arm, out)
-        if name.endswith(": DARC"):
-            kept = ("steps", "delta", "pair_loss", "fresh_accuracy", "calibration_error")
-            table["logs"][name] = [
-                [
-                    {k: row[k] for k in kept if k in row}
-                    for row in rows(folder)
-                    if row["phase"] == "pretrain" and "delta" in row
-                ][::4]
-                for folder in arm.folders(out)
-            ]
     pairs = [(body, f"{body}, reversed") for body in BODIES]
     for one, other in pairs + [pair[::-1] for pair in pairs]:
         # The oracle of a problem is the source-only of its reverse, at home.
