@@ -102,9 +102,7 @@ def test_results_of_a_problem_that_has_changed_since_are_refused(monkeypatch):
     assert studies.stored("darc-wall")["problems"].keys() == {"wall", "wall-reversed"}
     for changed in ({"episodes": 7}, {"name": "fence"}):
         posed(**changed)
-        with pytest.raises(
-            HeadstartError, match="problem (wall|fence) has changed since"
-        ):
+        with pytest.raises(HeadstartError, match="problem (wall|fence) has changed since"):
             studies.stored("darc-wall")
 
 
