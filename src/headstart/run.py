@@ -21,11 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from gymnasium import spaces
-
 from headstart import configuration, envs, methods, problem
-from headstart.envs.environment import check_domain
+from headstart.envs.environment import check_alike, check_domain
 from headstart.errors import HeadstartError
 from headstart.evaluation import evaluate, sweep
 from headstart.journal import Journal, Progress, silent
@@ -131,26 +128,12 @@ def make_job(
     source, target = (envs.find(d.environment) for d in (stated.source, stated.target))
     check_domain(source, stated.source)
     check_domain(target, stated.target)
-    for what in ("observation", "action"):
-        one, other = (_kind(getattr(env, f"{what}_space")) for env in (source, target))
-        if one != other:
-            raise HeadstartError(
-                f"the source's {what}s are {one} and the target's {other}: what is learned in one "
-                "must fit the other"
-            )
+    check_alike(source, target)
     for parameter, values in stated.sweep.items():
         for value in values:
             swept = stated.target.with_parameters(**{parameter: value})
             check_domain(envs.find(swept.environment), swept)
     return Job(stated, label, method, seed, out)
-
-
-def _kind(space: Any) -> str:
-    """What a network must know of a space, and not its bounds."""
-    if isinstance(space, spaces.Discrete):
-        return f"one of {space.n}"
-    what = "bytes" if space.dtype == np.uint8 else "numbers"
-    return f"{what} of shape {list(space.shape)}"
 
 
 def method_name(label: str) -> str:

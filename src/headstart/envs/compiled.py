@@ -334,7 +334,7 @@ def _begun(
 _stepped = jax.jit(_advanced, static_argnums=(0, 1))
 
 
-# Pictures gain a quarter from the processor's widest vectors, which XLA leaves alone by itself.
+# Pictures gain from the processor's widest vectors, which XLA leaves alone by itself.
 @partial(jax.jit, static_argnums=0, compiler_options={"xla_cpu_prefer_vector_width": 512})
 def _scanned(
     world: World,

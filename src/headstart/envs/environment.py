@@ -291,3 +291,26 @@ def check_domain(environment: Declared, domain: Domain) -> None:
             raise HeadstartError(
                 f"{environment.name}.{name} takes whole numbers: use a number or a choice"
             )
+
+
+def check_alike(source: Any, target: Any) -> None:
+    """Hold what is observed and done in one environment against the other.
+
+    Raises:
+        HeadstartError: a policy of one does not fit the other.
+    """
+    for what in ("observation", "action"):
+        one, other = (_kind(getattr(env, f"{what}_space")) for env in (source, target))
+        if one != other:
+            raise HeadstartError(
+                f"the source's {what}s are {one} and the target's {other}: what is learned in one "
+                "must fit the other"
+            )
+
+
+def _kind(space: Any) -> str:
+    """What a network must know of a space, and not its bounds."""
+    if isinstance(space, spaces.Discrete):
+        return f"one of {space.n}"
+    what = "bytes" if space.dtype == np.uint8 else "numbers"
+    return f"{what} of shape {list(space.shape)}"

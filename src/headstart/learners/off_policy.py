@@ -53,6 +53,12 @@ class Correction(Protocol):
         ...
 
 
+def random_steps(learner: Learner) -> int:
+    """Steps with random actions, in whole chunks; learning begins with the chunk after them."""
+    each = learner.environments * learner.steps
+    return -(-learner.random_steps // each) * each
+
+
 class Stream:
     """Running copies of a domain, and what is remembered of them."""
 
@@ -114,7 +120,7 @@ def train(
         HeadstartError: all steps would be random, and none learned from.
     """
     each = learner.environments * learner.steps
-    if steps <= -(-learner.random_steps // each) * each:
+    if steps <= random_steps(learner):
         raise HeadstartError(
             f"the first {learner.random_steps} of {steps} steps are random, in chunks of {each}, "
             "and learning begins after them: take more steps, or lower learner.random_steps"
@@ -250,7 +256,7 @@ def improve(
         tried = episodes(learner.explorer(state, 1.0), batch, key=act_key)
         replay, pending = _remembered(replay, tried, pending, learner.steps)
         due += learner.updates * len(tried.reward)
-        logs: list[dict[str, Array]] = []  # one for each gradient step
+        learned: list[tuple[int, dict[str, Array]]] = []
         for count in (BLOCK, 1):
             while due >= count and replay.filled > 0:
                 update_key, block_key = jax.random.split(update_key)
@@ -258,8 +264,12 @@ def improve(
                     learner, None, count, (state, None), (replay,), (0, 1.0), None, block_key
                 )
                 due -= count
-                logs += [log] * count
-        log = {name: sum(log[name] for log in logs) / len(logs) for name in logs[0]} if logs else {}
+                learned.append((count, log))
+        gradient_steps = sum(count for count, _ in learned)
+        log = {
+            name: sum(count * log[name] for count, log in learned) / gradient_steps
+            for name in (learned[0][1] if learned else ())
+        }
         iteration += 1
         left -= batch.num
         log_round(target, tried, log, total)

@@ -75,7 +75,7 @@ class Darc:
                 f"{left}: raise it, raise ratio.every, or lower ratio.random_steps"
             )
         each = self.learner.environments * self.learner.steps
-        begins = (-(-self.learner.random_steps // each) + 1) * each
+        begins = off_policy.random_steps(self.learner) + each
         if self.ratio.target_steps(begins) < each:
             raise HeadstartError(
                 f"the classifiers begin to learn after {begins} source steps, before any step of "

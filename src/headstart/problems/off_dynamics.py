@@ -51,11 +51,10 @@ OBSTACLE_RATIO = {
     "hidden": [64], "learning_rate": 1e-3, "noise": 0.3, "warmup": 5000, "random_steps": 2000,
     "after": 0, "scale": 2.0,
 }  # fmt: skip
-"""Corrected early, before a direction is chosen; the wall is near, since running into the unseen
-costs the logarithm of the chance to get through, which is little for a wall that is far."""
+"""Corrected early, before a direction is chosen."""
 CHEETAH_RATIO = {"warmup": 20_000, "random_steps": 2000, "after": 20_000}
 ARENA_RATIO = {**CHEETAH_RATIO, "noise": 0.1, "warmup": 10_000, "scale": 0.1}
-"""A step is worth 1 at most, and a wrong Δr of one half would outweigh what there is to earn."""
+"""A step is worth 1 at most, and small errors of Δr would count as much."""
 
 FORWARD = (
     TransferProblem(
@@ -88,6 +87,7 @@ FORWARD = (
         name="cheetah-obstacle",
         description="A half-cheetah that may run either way, with a wall behind it in the target",
         source=Domain("two-way-cheetah"),
+        # Near: a step backward costs log(1 − chance to meet the wall in it), little if that is far.
         target=Domain("two-way-cheetah", wall=1.0),
         access=Access(steps=12_000, shots=ONCE),
         methods=_robot_methods(60_000, CHEETAH, OBSTACLE_RATIO),
