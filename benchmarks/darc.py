@@ -10,8 +10,9 @@ STEPS = 200_000
 
 def seconds(steps: int) -> float:
     from headstart.problem import with_access
-    from headstart.problems import find
-    from headstart.run import make_job, prepare, run
+    from headstart.problem.named import find
+    from headstart.runs.job import make_job, prepare
+    from headstart.runs.run import run
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -1,23 +1,26 @@
 """PPO on the hopper: steps a second, beside the physics alone and beside other libraries."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 from turns import Turn, best, installed, timed
 
 from headstart import Domain, Normal, envs
+from headstart.learners.learner import Hooks, Progress
 from headstart.learners.ppo import PPO
-from headstart.learners.rollout import chunk
+from headstart.learners.train import Collector
 
 DOMAIN = Domain("hopper", torso_mass=Normal(6.0, 1.5, low=3.0, high=9.0))
 LEARNER = PPO()
-BATCH = LEARNER.environments * LEARNER.steps
+BATCH = LEARNER.num_envs * LEARNER.rollout_length
 ENVIRONMENTS = (1, 4, 8, 16)
 """How many the peers may choose from."""
 
 
 def contestants(seconds: float) -> dict[str, Turn]:
     """Ours first; `seconds` are for the peers to find their best setting."""
-    turns = {"ours": ours(), "the physics alone": raw()}
+    turns = {"ours": ours(), "ours with a memory": ours("gru"), "the physics alone": raw()}
     for library in installed("stable-baselines3", "sbx"):
         by_number = {n: peer(library, n) for n in ENVIRONMENTS}
         number = best(by_number, seconds)
@@ -30,7 +33,7 @@ def raw() -> Turn:
     from mjbatch import Batch
 
     robot = envs.find("hopper")
-    sims = Batch(robot.model, LEARNER.environments)
+    sims = Batch(robot.model, LEARNER.num_envs)
     rng = np.random.default_rng(0)
     torso = robot.model.body("torso").id
     mass = DOMAIN.distribution.sample(rng, sims.num_sims)[:, 0]
@@ -51,18 +54,17 @@ def raw() -> Turn:
     return timed(step)
 
 
-def ours() -> Turn:
-    batch = envs.start(DOMAIN, LEARNER.environments, 0)
-    environment = batch.environment
-    key = jax.random.key(0)
-    state = LEARNER.init(environment.observation_space, environment.action_space, key)
-    obs = batch.reset()
+def ours(memory: str = "none") -> Turn:
+    learner, key = replace(LEARNER, memory=memory), jax.random.key(0)
+    collector = Collector(envs.start(DOMAIN, learner.num_envs, 0))
+    state, progress = learner.init(collector.envs.spec, key), Progress(0, 1)
 
     def step() -> int:
-        nonlocal state, obs, key
+        nonlocal state, key
         key, act_key, update_key = jax.random.split(key, 3)
-        experience, obs = chunk(state.policy, batch, obs, LEARNER.steps, act_key)
-        state, _ = LEARNER.update(state, experience, 1.0, update_key)
+        policy = learner.behaviour(state, progress)
+        rollout = collector.collect(policy, learner.rollout_length, act_key)
+        state, _ = learner.update(state, rollout, progress, Hooks(), update_key)
         return BATCH
 
     return timed(step)
@@ -75,10 +77,10 @@ def peer(library: str, environments: int) -> Turn:
     vector = make_vec_env("Hopper-v5", environments)
     settings = {
         "n_steps": BATCH // environments,
-        "batch_size": LEARNER.minibatch,
+        "batch_size": LEARNER.minibatch_size,
         "n_epochs": LEARNER.epochs,
         "gamma": LEARNER.discount,
-        "gae_lambda": LEARNER.trace,
+        "gae_lambda": LEARNER.gae_lambda,
     }
     if library == "stable-baselines3":
         import torch

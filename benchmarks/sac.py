@@ -11,13 +11,12 @@ import numpy as np
 from turns import Turn, installed, timed
 
 from headstart import Domain, envs
-from headstart.learners.off_policy import Stream, _updates
-from headstart.learners.policy import anything
+from headstart.learners.learner import Hooks, Progress
 from headstart.learners.sac import SAC
-from headstart.target import Source
+from headstart.learners.train import Collector
 
-LEARNER = SAC(capacity=100_000)
-EACH = LEARNER.environments * LEARNER.steps
+LEARNER = SAC(buffer_size=100_000, learning_starts=2000)
+EACH = LEARNER.num_envs * LEARNER.rollout_length
 WARM = 2000  # steps before the first gradient step, for everyone
 
 
@@ -29,25 +28,23 @@ def contestants(seconds: float) -> dict[str, Turn]:
 
 
 def ours() -> Turn:
-    source = Source(Domain("half-cheetah"))
-    environment = source.environment
-    key = jax.random.key(0)
-    state = LEARNER.init(environment.observation_space, environment.action_space, key)
-    stream = Stream(LEARNER, source.start(LEARNER.environments, 0), LEARNER.capacity)
-    for i in range(WARM // EACH):
-        random = anything(environment.action_space)
-        stream.collect(random, LEARNER.steps, jax.random.fold_in(key, i))
+    key, done = jax.random.key(0), 0
+    collector = Collector(envs.start(Domain("half-cheetah"), LEARNER.num_envs, 0))
+    state = LEARNER.init(collector.envs.spec, key)
 
     def step() -> int:
-        nonlocal state, key
+        nonlocal state, key, done
         key, act_key, update_key = jax.random.split(key, 3)
-        stream.collect(state.policy, LEARNER.steps, act_key)
-        carry, _ = _updates(
-            LEARNER, None, EACH, (state, None), (stream.replay,), (0, 0.0), None, update_key
-        )
-        state = jax.block_until_ready(carry[0])
+        progress = Progress(done, 10**9)
+        policy = LEARNER.behaviour(state, progress)
+        rollout = collector.collect(policy, LEARNER.rollout_length, act_key)
+        state, _ = LEARNER.update(state, rollout, progress, Hooks(), update_key)
+        jax.block_until_ready(state.agent)
+        done += EACH
         return EACH
 
+    while done < WARM + EACH:
+        step()
     return timed(step)
 
 
@@ -55,7 +52,7 @@ def products() -> Turn:
     """The matrix products of a gradient step and nothing else: no losses, no Adam, no copies."""
     environment: Any = envs.find("half-cheetah")
     obs, act = environment.observation_space.shape[0], environment.action_space.shape[0]
-    hidden, batch = LEARNER.hidden, LEARNER.batch
+    hidden, batch = LEARNER.hidden, LEARNER.batch_size
     actor, critic = (obs, *hidden, 2 * act), (obs + act, *hidden, 1)
     keys = iter(jax.random.split(jax.random.key(0), 64))
 
@@ -120,7 +117,7 @@ def peer(library: str) -> Turn:
     settings: dict[str, Any] = {"device": "cpu"} if library == "stable-baselines3" else {}
     model = Peer(
         "MlpPolicy", gymnasium.make("HalfCheetah-v5"), learning_starts=WARM, train_freq=1,
-        gradient_steps=1, batch_size=LEARNER.batch, buffer_size=LEARNER.capacity,
+        gradient_steps=1, batch_size=LEARNER.batch_size, buffer_size=LEARNER.buffer_size,
         policy_kwargs={"net_arch": list(LEARNER.hidden)}, **settings,
     )  # fmt: skip
     model.learn(WARM)

@@ -4,7 +4,8 @@ import jax
 from turns import Turn, timed
 
 from headstart import Domain, envs
-from headstart.learners.policy import anything
+from headstart.experience.unroll import begin, unroll
+from headstart.policies.policy import UniformPolicy
 
 COPIES = {"grid": 1024, "drive": 64}
 STEPS = {"grid": 500, "drive": 50}
@@ -15,15 +16,15 @@ def contestants(seconds: float) -> dict[str, Turn]:
 
 
 def world(name: str) -> Turn:
-    batch = envs.start(Domain(name), COPIES[name], 0)
-    policy = anything(batch.action_space)
-    obs, key = batch.reset(), jax.random.key(0)
+    running = envs.start(Domain(name), COPIES[name], 0)
+    policy, key = UniformPolicy(running.spec.actions), jax.random.key(0)
+    carry = begin(policy, running)
 
     def step() -> int:
-        nonlocal obs, key
+        nonlocal carry, key
         key, act_key = jax.random.split(key)
-        columns, obs = batch.scan(policy, obs, STEPS[name], act_key)
-        jax.block_until_ready(columns)
+        rollout, carry = unroll(policy, running, carry, STEPS[name], act_key)
+        jax.block_until_ready(rollout.steps)
         return STEPS[name] * COPIES[name]
 
     return timed(step)

@@ -16,9 +16,10 @@ import headstart
 headstart.prepare_jax()
 
 from headstart import Access, Domain, TransferProblem, Uniform
-from headstart.envs.environment import Parameter
+from headstart.envs.spec import Parameter
 from headstart.report import write
-from headstart.run import make_job, prepare, run
+from headstart.runs.job import make_job, prepare
+from headstart.runs.run import run
 from headstart.testing import check_environment
 
 
@@ -52,13 +53,14 @@ class Slope(gymnasium.Env):
 if __name__ == "__main__":
     name = "own_environment:Slope"
     check_environment(name)
-    short = {"steps": 120_000, "learner": {"environments": 16, "steps": 64}}
+    short = {"steps": 120_000}
     problem = TransferProblem(
         name="slope",
         source=Domain(name, slope=Uniform(-0.5, 0.5)),
         target=Domain(name, slope=0.6),
         access=Access(shots=(0, 10)),
         sweep={"slope": (-0.6, 0.0, 0.6)},
+        learner={"algorithm": "ppo", "num_envs": 16, "rollout_length": 64},
         methods={"source-only": short, "domain-randomization": short},
     )
     for method in ("scratch", "source-only", "domain-randomization"):

@@ -4,36 +4,37 @@ headstart run hopper-mass own_method:Cautious --method.shrink 0.8    (in this fo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
+from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.policy import Policy, policy_from
+from headstart.methods.method import Method
 from headstart.methods.source_only import SourceOnly
-from headstart.target import Source, Target
+from headstart.policies.policy import ActorPolicy, policy_from
 
 
-@dataclass(frozen=True)
-class Cautious:
+@dataclass(frozen=True, kw_only=True)
+class Cautious(Method):
     """Scale the last layer of a policy that was trained in the source."""
 
+    steps: int = 1_000_000
+    """Steps of pre-training in the source."""
     shrink: float = 0.9
     """Factor on the mean action."""
-    source_only: SourceOnly = field(default_factory=SourceOnly)
-    """How the policy is trained."""
-    unlimited: ClassVar[bool] = False
 
     @property
     def pretraining(self) -> SourceOnly:
-        return self.source_only
+        return SourceOnly(steps=self.steps, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        return self.source_only.pretrain(source, target, key)
+        return self.pretraining.pretrain(source, target, key)
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
         policy = policy_from(knowledge)
         last = policy.actor.mean.weights[-1] * self.shrink
         yield eqx.tree_at(lambda p: p.actor.mean.weights[-1], policy, last)

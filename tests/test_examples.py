@@ -28,6 +28,6 @@ def test_an_environment_of_ones_own(tmp_path):
 
 
 def test_a_method_of_ones_own(tmp_path):
-    small = ["--method.source_only.steps", "2000", "--method.shrink", "0.5"]
+    small = ["--method.steps", "2000", "--method.shrink", "0.5"]
     said = run(tmp_path, "-m", "headstart", "run", "hopper-mass", "own_method:Cautious", *small)
     assert "0 target episodes" in said

@@ -18,7 +18,7 @@ def knowledge():
 def test_what_is_saved_is_loaded(knowledge, tmp_path):
     knowledge.save(tmp_path / "k")
     found = Knowledge.load(tmp_path / "k")
-    assert found.facts == {"hidden": [4]}
+    assert found.metadata == {"hidden": [4]}
     assert found.parts.keys() == {"policy", "critic"}
     for part, leaves in knowledge.parts.items():
         for name, array in leaves.items():
@@ -61,6 +61,11 @@ def damage_version(folder):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
 
 
+def damage_old(folder):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+
+
 def damage_manifest(folder):
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": {"policy": ["nothing"]}}))
@@ -87,7 +92,8 @@ class Trap:
         (damage_truncate, "damaged: .* bytes"),
         (damage_flip, "do not match the manifest"),
         (damage_pickle, "pickle, which could run code"),
-        (damage_version, "format 99, and this version of Headstart reads 2"),
+        (damage_version, "format 99, and this version of Headstart reads 3"),
+        (damage_old, r"format 2, .* reads 3 \(Headstart 0.1 reads 2\)"),
         (damage_manifest, "does not fit the weights"),
         (damage_json, "is not JSON"),
         (damage_missing, "No such file"),

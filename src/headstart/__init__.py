@@ -8,11 +8,11 @@ result is the return on it after no, one, a few and many tries.
 import os
 from pathlib import Path
 
-from headstart.distributions import Choice, Fixed, LogUniform, Normal, Uniform
 from headstart.errors import HeadstartError
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem.distributions import Choice, Fixed, LogUniform, Normal, Uniform
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Access",
     "Choice",

@@ -1,5 +1,5 @@
 import sys
 
-from headstart.cli import main
+from headstart.cli.main import main
 
 sys.exit(main())

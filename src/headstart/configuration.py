@@ -7,29 +7,31 @@ import math
 import textwrap
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import Field, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from headstart.errors import HeadstartError, unknown
+from headstart.registry import Registry
 
 
 def as_table(config: Any) -> Any:
     """Nested plain types; `updated(type(config)(), as_table(config)) == config`."""
-    if is_dataclass(config):
-        table = {f.name: as_table(getattr(config, f.name)) for f in fields(config)}
-        for name, hint in get_type_hints(type(config)).items():
-            if name in table and _choices(hint):
-                table[name] = {"algorithm": type(getattr(config, name)).__name__.lower()} | table[
-                    name
-                ]
-        return table
-    return list(config) if isinstance(config, tuple) else config
+    if not is_dataclass(config):
+        return list(config) if isinstance(config, tuple) else config
+    table = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        registry = _registry(f)
+        word = {} if registry is None else {"algorithm": registry.name_of(type(value))}
+        table[f.name] = word | as_table(value) if word else as_table(value)
+    return table
 
 
 def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
     """`config` with the fields that `table` names replaced, nested tables field by field.
 
-    Where a field may be one of several dataclasses, `algorithm` in its table says which.
+    Where a field may be one of several dataclasses, `algorithm` in its table says which: a name, or
+    `module:Class` of the user's own.
 
     Values may be of the field's type or its text, as from the command line (lists as a list of
     texts, or one text separated by commas).
@@ -38,28 +40,43 @@ def updated(config: Any, table: Mapping[str, Any], place: str = "") -> Any:
         HeadstartError: a field does not exist, or a value does not fit it.
     """
     hints = get_type_hints(type(config))
+    known = {f.name: f for f in fields(config)}
     changes = {}
     for name, value in table.items():
-        known = [f.name for f in fields(config)]
         if name not in known:
             raise unknown(f"field of {place or type(config).__name__}", name, known)
         path = f"{place}.{name}" if place else name
-        current = getattr(config, name)
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                inner = ", ".join(f"{path}.{f.name}" for f in fields(current))  # pyright: ignore
-                raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
-            value = dict(value)
-            choices = _choices(hints[name])
-            if choices and "algorithm" in value:
-                word = str(value.pop("algorithm"))
-                if word not in choices:
-                    raise unknown(f"value of {path}.algorithm", word, choices)
-                current = current if isinstance(current, choices[word]) else choices[word]()
-            changes[name] = updated(current, value, path)
-        else:
+        current, registry = getattr(config, name), _registry(known[name])
+        if not is_dataclass(current):
             changes[name] = _fitted(value, hints[name], path)
+            continue
+        if not isinstance(value, Mapping):
+            inner = ", ".join(f"{path}.{f.name}" for f in fields(current))
+            raise HeadstartError(f"{path} holds fields of its own: set one of {inner}")
+        value = dict(value)
+        if registry is not None:
+            word = str(value.pop("algorithm", registry.name_of(type(current))))
+            kind = registry.find(word)
+            current = current if type(current) is kind else kind()
+            _check_has(current, value, word, registry)
+        changes[name] = updated(current, value, path)
     return replace(config, **changes)
+
+
+def _registry(f: Field[Any]) -> Registry | None:
+    """Where the kinds of a field are found, if it may be one of several."""
+    return f.metadata.get("registry")
+
+
+def _check_has(config: Any, table: Mapping[str, Any], word: str, registry: Registry) -> None:
+    """Raises:
+    HeadstartError: a field is lacking here that others of its kind have.
+    """
+    for name in table.keys() - {f.name for f in fields(config)}:
+        others = [other for other in registry if name in registry.find(other).__dataclass_fields__]
+        if others:
+            have = "have" if others[1:] else "has"
+            raise HeadstartError(f"{word} has no {name!r}: {' and '.join(others)} {have} it")
 
 
 def nested(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,10 +101,11 @@ def described(config: Any, prefix: str = "") -> list[tuple[str, str, Any]]:
     for f in fields(cls):
         value = getattr(config, f.name)
         if is_dataclass(value):
-            choices = _choices(get_type_hints(cls)[f.name])
-            if choices:
-                word = type(value).__name__.lower()
-                meaning = f"{', '.join(choices)}; the fields below are those of {word}."
+            registry = _registry(f)
+            if registry is not None:
+                word = registry.name_of(type(value))
+                kinds = f"{', '.join(registry)}, or module:Class"
+                meaning = f"{kinds}; the fields below are those of {word}."
                 rows.append((f"{prefix}{f.name}.algorithm", meaning, word))
             rows += described(value, f"{prefix}{f.name}.")
         else:
@@ -96,25 +114,20 @@ def described(config: Any, prefix: str = "") -> list[tuple[str, str, Any]]:
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """The docstring under each field."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # pyright: ignore
-    pairs = itertools.pairwise(body)
-    return {
-        field.target.id: inspect.cleandoc(text.value.value)
-        for field, text in pairs
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
-
-
-def _choices(hint: Any) -> dict[str, type]:
-    """The dataclasses that a field may be one of, by name in small letters; none if only one."""
-    union = get_origin(hint) in (Union, types.UnionType)
-    found = [cls for cls in get_args(hint) if is_dataclass(cls)] if union else []
-    return {cls.__name__.lower(): cls for cls in found if isinstance(cls, type)}
+    """The docstring under each field, those of the classes that it comes from included."""
+    found: dict[str, str] = {}
+    for base in reversed([base for base in cls.__mro__ if is_dataclass(base)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # pyright: ignore
+        found |= {
+            field.target.id: inspect.cleandoc(text.value.value)
+            for field, text in itertools.pairwise(body)
+            if isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        }
+    return found
 
 
 def require(config: Any, low: float, high: float, *names: str) -> None:
@@ -124,6 +137,8 @@ def require(config: Any, low: float, high: float, *names: str) -> None:
     bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
     for name in names:
         found = getattr(config, name)
+        if found == ():
+            raise HeadstartError(f"{name} must have at least one number")
         for value in found if isinstance(found, tuple) else (found,):
             if not low <= value <= high:
                 raise HeadstartError(f"{name} must be {bound}, got {value:g}")

@@ -17,19 +17,17 @@ import numpy as np
 
 from headstart.errors import KnowledgeError, unknown
 
-FORMAT = 2
+FORMAT = 3
 Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Named parts (policy, critic, …) and plain facts about them. An absent part is absent."""
+    """Named parts (policy, critic, …) and plain metadata. An absent part is absent."""
 
     parts: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    simulator: Any = None
-    """The source itself, a counted `Source`, for methods that still consult it while they adapt;
-    never saved."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What it takes to build what the parts fill, such as `policy`."""
 
     def graft(self, part: str, onto: Tree) -> Tree:
         """`onto` with its leaves replaced by those of `part`.
@@ -40,7 +38,7 @@ class Knowledge:
         if part not in self.parts:
             held = ", ".join(self.parts) or "nothing"
             raise KnowledgeError(f"this knowledge has no {part!r}: it holds {held}")
-        return filled(onto, self.parts[part], part)
+        return load_leaves(onto, self.parts[part], part)
 
     def only(self, parts: Iterable[str]) -> "Knowledge":
         """The same knowledge without the other parts.
@@ -51,11 +49,11 @@ class Knowledge:
         for part in parts:
             if part not in self.parts:
                 raise unknown("part of this knowledge", part, self.parts)
-        return Knowledge({part: self.parts[part] for part in parts}, self.facts, self.simulator)
+        return Knowledge({part: self.parts[part] for part in parts}, self.metadata)
 
     def with_part(self, part: str, tree: Any) -> "Knowledge":
         """The same knowledge and one part more."""
-        return Knowledge({**self.parts, part: leaves(tree)}, self.facts, self.simulator)
+        return Knowledge({**self.parts, part: leaves(tree)}, self.metadata)
 
     def save(self, folder: Path) -> None:
         """Write `folder` whole or not at all."""
@@ -67,7 +65,7 @@ class Knowledge:
             "format": FORMAT,
             "sha256": hashlib.sha256(weights).hexdigest(),
             "parts": {part: sorted(leaves) for part, leaves in self.parts.items()},
-            "facts": dict(self.facts),
+            "metadata": dict(self.metadata),
         }
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
@@ -100,8 +98,9 @@ class Knowledge:
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             found = manifest.get("format") if isinstance(manifest, dict) else None
             raise KnowledgeError(
-                f"{folder} is of format {found!r}, and this version of Headstart reads {FORMAT}: "
-                "train again, or use the version named in the run's config.json"
+                f"{folder} is of format {found!r}, and this version of Headstart reads {FORMAT}"
+                f"{' (Headstart 0.1 reads 2)' if found == 2 else ''}: train again, or use the "
+                "version named in the run's config.json"
             )
         if hashlib.sha256(weights).hexdigest() != manifest.get("sha256"):
             kind = "a pickle, which could run code" if weights[:1] == b"\x80" else "damaged"
@@ -118,7 +117,7 @@ class Knowledge:
                 str(part): {str(name): flat[f"{part}/{name}"] for name in names}
                 for part, names in manifest["parts"].items()
             }
-            return Knowledge(parts, dict(manifest["facts"]))
+            return Knowledge(parts, dict(manifest["metadata"]))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise KnowledgeError(
                 f"{folder}: the manifest does not fit the weights: {error}"
@@ -133,7 +132,7 @@ def leaves(tree: Any) -> dict[str, np.ndarray]:
     return {_path(path): np.asarray(leaf) for path, leaf in found}
 
 
-def filled(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
+def load_leaves(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
     """`tree` with each leaf replaced by the array of its path; the inverse of `leaves`.
 
     Raises:

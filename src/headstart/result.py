@@ -92,7 +92,7 @@ def iqm(scores: Sequence[float] | np.ndarray) -> float:
 
 
 def estimate(
-    strata: Sequence[Sequence[float]],
+    strata: Sequence[Sequence[float] | np.ndarray],
     reps: int = 2000,
     level: float = 0.95,
     seed: int = 0,

@@ -207,7 +207,7 @@ def test_low_grip_slides_to_the_outside_of_a_bend():
 
 
 def test_a_picture_for_people_is_the_same_scene_larger():
-    p = {name: value[0] for name, value in nominal().items()}
+    p = {name: float(value[0]) for name, value in nominal().items()}
     state = jax.tree.map(lambda leaf: np.asarray(leaf[0]), states())
     picture = np.asarray(drive.picture(state, p))
     assert picture.shape == (192, 192, 3)

@@ -1,51 +1,57 @@
 import gymnasium
+import jax
 import numpy as np
 import pytest
-from gymnasium import spaces
 
-from headstart import Domain, HeadstartError, envs
+from headstart import Domain, HeadstartError, Uniform, envs
+from headstart.envs.environment import check_domain
+from headstart.envs.spec import Actions, Group
 from headstart.errors import SimulationError
+from headstart.experience.unroll import begin, episodes, unroll
+from headstart.learners.ppo import PPO
+from headstart.policies.policy import UniformPolicy
 
 
 def test_cartpole_is_gymnasiums_own():
-    batch = envs.start(Domain("gym:CartPole-v1"), 3, seed=0)
-    obs = batch.reset()
+    running = envs.start(Domain("gym:CartPole-v1"), 3, seed=0)
+    obs = running.reset()["state"]
     theirs = [gymnasium.make("CartPole-v1") for _ in range(3)]
-    for env, seed, first in zip(theirs, batch._engine._seeds, obs, strict=True):
+    for env, seed, first in zip(theirs, running._engine._seeds, obs, strict=True):
         np.testing.assert_array_equal(env.reset(seed=int(seed))[0], first.astype(np.float32))
     rng = np.random.default_rng(0)
     for _ in range(8):
         action = rng.integers(2, size=3)
-        step = batch.step(action)
+        step = running.step(action)
         for i, env in enumerate(theirs):
             obs, reward, terminated, truncated, _ = env.step(int(action[i]))
-            np.testing.assert_array_equal(step.next_obs[i].astype(np.float32), obs)
+            np.testing.assert_array_equal(step.next_obs["state"][i].astype(np.float32), obs)
             assert (step.reward[i], step.terminated[i], step.truncated[i]) == (
                 reward, terminated, truncated,
             )  # fmt: skip
 
 
 def test_next_obs_is_where_it_led_and_obs_is_what_follows():
-    batch = envs.start(Domain("worlds:Track"), 2, seed=0)
-    batch.reset()
+    running = envs.start(Domain("probes:Track"), 2, seed=0)
+    running.reset()
     for t in range(1, 11):
-        step = batch.step(np.zeros((2, 1)))
-        assert step.next_obs[0, 1] == pytest.approx(t / 10)
+        step = running.step(np.zeros((2, 1)))
+        assert step.next_obs["state"][0, 1] == pytest.approx(t / 10)
         assert step.truncated.all() == (t == 10)
         assert not step.terminated.any()
-    assert (step.obs[:, 1] == 0).all()
-    assert (batch.age == 0).all()
+    assert (step.obs["state"][:, 1] == 0).all()
+    assert (running.age == 0).all()
 
 
 def test_actions_are_scaled_to_the_bounds():
-    batch = envs.start(Domain("gym:Pendulum-v1"), 3, seed=0)
-    batch.reset()
-    scaled = batch._scaled(np.array([[-1.0], [0.5], [7.0]]))
-    assert scaled.ravel().tolist() == [-2.0, 1.0, 2.0]
+    running = envs.start(Domain("gym:Pendulum-v1"), 3, seed=0)
+    running.reset()
+    running.step(np.array([[-1.0], [0.5], [7.0]]))
+    torque = [env.unwrapped.last_u for env in running._engine._envs]
+    assert torque == [-2.0, 1.0, 2.0]
 
 
-def test_a_restored_batch_plays_its_episodes_again():
-    domain = Domain("worlds:Track", wind={"uniform": [-0.5, 0.5]})
+def test_restored_copies_play_their_episodes_again():
+    domain = Domain("probes:Track", wind={"uniform": [-0.5, 0.5]})
     first, second = envs.start(domain, 3, 0), envs.start(domain, 3, 1)
     first.reset(), second.reset()
     rng = np.random.default_rng(0)
@@ -54,66 +60,209 @@ def test_a_restored_batch_plays_its_episodes_again():
     second.restore(first.state())
     for _ in range(25):
         action = rng.uniform(-1, 1, (3, 1))
-        for a, b in zip(first.step(action), second.step(action), strict=True):
-            np.testing.assert_array_equal(a, b)
+        same(first.step(action), second.step(action))
 
 
-class Camera(gymnasium.Env):
-    """A frame whose every byte is the sum of the actions so far, from 250 on."""
-
-    observation_space = spaces.Box(0, 255, (4, 5, 3), np.uint8)
-    action_space = spaces.Discrete(3)
-
-    def reset(self, seed=None, options=None):
-        super().reset(seed=seed)
-        self.level = 250
-        return np.full((4, 5, 3), self.level, np.uint8), {}
-
-    def step(self, action):
-        self.level += int(action)
-        return np.full((4, 5, 3), self.level, np.uint8), 0.0, self.level == 255, False, {}
-
-
-def floats():
-    env = Camera()
-    env.observation_space = spaces.Box(0.0, 1.0, (4, 5, 3))
-    return env
+def same(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_images_stay_bytes():
-    batch = envs.start(Domain("test_gymnasium:Camera"), 2, seed=0)
-    first = batch.reset()
+    running = envs.start(Domain("probes:Camera"), 2, seed=0)
+    first = running.reset()["pixels"]
     assert (first.shape, first.dtype) == ((2, 4, 5, 3), np.uint8)
-    batch.step(np.array([1, 2]))
-    step = batch.step(np.array([2, 2]))
-    assert step.next_obs[:, 0, 0, 0].tolist() == [253, 254]
-    step = batch.step(np.array([2, 1]))
+    running.step(np.array([1, 2]))
+    step = running.step(np.array([2, 2]))
+    assert step.next_obs["pixels"][:, 0, 0, 0].tolist() == [253, 254]
+    step = running.step(np.array([2, 1]))
     assert step.terminated.tolist() == [True, True]
-    assert step.next_obs.dtype == step.obs.dtype == np.uint8
-    assert (step.next_obs == 255).all()
-    assert (step.obs == 250).all()
+    next_obs, obs = step.next_obs["pixels"], step.obs["pixels"]
+    assert next_obs.dtype == obs.dtype == np.uint8
+    assert (next_obs == 255).all()
+    assert (obs == 250).all()
 
 
-def test_images_of_floats_are_refused():
-    with pytest.raises(HeadstartError, match=r"images \[height, width, channels\] of bytes"):
-        envs.find("test_gymnasium:floats")
+def numbers(*shape):
+    return Group(shape)
+
+
+def choice(*choices):
+    return Group((len(choices),), "choice", choices)
+
+
+SEEN = {
+    "probes:nested": {
+        "camera": (Group((20, 20, 1), "image"), np.full((2, 20, 20, 1), [[[[3]]], [[[5]]]])),
+        "body.speed": (numbers(2), [[3, -0.5], [5, -0.5]]),
+        "body.legs.0": (choice(4), [[3], [1]]),
+        "body.legs.1": (numbers(4), [[1, 1, 0, 1], [1, 1, 0, 1]]),
+        "gear": (choice(3, 2, 5, 4), [[0, 1, 4, 3], [2, 1, 4, 3]]),
+    },
+    "probes:pair": {"0": (numbers(1), [[0], [1]]), "1": (choice(3), [[0], [1]])},
+    "probes:discrete": {"state": (choice(4), [[0], [2]])},
+    "probes:multi_discrete": {"state": (choice(3, 5), [[0, 4], [2, 1]])},
+    "probes:multi_binary": {"state": (numbers(3), [[1, 0, 1], [0, 0, 1]])},
+    "probes:several_axes": {"state": (numbers(6), [[1, 2, 3, 4, 5, 6], [-1] * 6])},
+    "probes:pictures_of_floats": {"state": (numbers(6), [[1] * 6] * 2)},
+}
+"""Groups, and the first two observations of each."""
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_every_kind_of_observation_by_hand(name):
+    running = envs.start(Domain(name), 3, seed=0)
+    assert running.spec.groups == {group: described for group, (described, _) in SEEN[name].items()}
+    first = running.reset()
+    step = running.step(np.array([0, 1]), np.array([2, 0]))
+    assert first.keys() == step.next_obs.keys() == SEEN[name].keys()
+    for group, (described, expected) in SEEN[name].items():
+        begun, then = np.asarray(expected)
+        assert first[group].shape == (3, *described.shape)
+        np.testing.assert_array_equal(first[group], np.stack([begun] * 3))
+        np.testing.assert_array_equal(step.next_obs[group], np.stack([then] * 2))
+        kinds = {"vector": np.float64, "image": np.uint8, "choice": np.int32}
+        assert first[group].dtype == step.next_obs[group].dtype == kinds[described.kind]
+
+
+def test_every_group_of_an_ended_episode_is_followed_by_a_new_ones():
+    running = envs.start(Domain("probes:nested"), 2, seed=0)
+    begun = running.reset()
+    running.step(np.zeros(2, int), np.array([1]))
+    running.step(np.zeros(2, int))
+    step = running.step(np.zeros(2, int), np.array([0]))
+    assert not step.terminated.any()
+    running.reset(np.array([1]))
+    step = running.step(np.zeros(2, int))
+    assert step.terminated.tolist() == [True, False]
+    assert step.next_obs["gear"].tolist() == [[1, 1, 4, 3], [2, 1, 4, 3]]
+    for name, group in step.obs.items():
+        np.testing.assert_array_equal(group[0], begun[name][0])
+        np.testing.assert_array_equal(group[1], step.next_obs[name][1])
+
+
+ACTED = {
+    "probes:acts_in_a_box": (
+        Actions((4,)),
+        [[-1.0] * 4, [0.5, 0, -0.5, 0], [1.0] * 4, [7, -7, 7, -7]],
+        [[[-1, 0], [2, -3]], [[0.5, 0.35], [3, 0]], [[1, 0.7], [6, 3]], [[1, 0], [6, -3]]],
+    ),
+    "probes:acts_from_a_start": (Actions((), (3,)), [0, 1, 2], [-1, 0, 1]),
+    "probes:acts_in_choices": (
+        Actions((4,), (3, 2, 4, 5)),
+        [[0, 0, 0, 0], [2, 1, 3, 4], [1, 0, 2, 3]],
+        [[[0, 1], [-2, 0]], [[2, 2], [1, 4]], [[1, 1], [0, 3]]],
+    ),
+    "probes:acts_in_switches": (
+        Actions((4,), (2, 2, 2, 2)), [[0, 1, 1, 0], [1] * 4], [[[0, 1], [1, 0]], [[1, 1], [1, 1]]]
+    ),
+}  # fmt: skip
+"""What an action is, some of a policy's, and as elements of the space."""
+
+
+@pytest.mark.parametrize("name", ACTED)
+def test_every_kind_of_action_by_hand(name):
+    described, chosen, meant = ACTED[name]
+    running = envs.start(Domain(name), 1, seed=0)
+    assert running.spec.actions == described
+    running.reset()
+    for action in chosen:
+        running.step(np.array([action]))
+    done = running._engine._envs[0].done
+    np.testing.assert_array_equal(done, np.asarray(meant, np.asarray(done).dtype))
+
+
+@pytest.mark.parametrize("name", ACTED)
+def test_whatever_a_policy_chooses_is_an_element_of_the_space(name):
+    """The environment itself refuses what is not."""
+    running = envs.start(Domain(name), 5, seed=0)
+    random, fresh = UniformPolicy(running.spec.actions), fresh_policy(running.spec)
+    for policy in (random, fresh):
+        carry = begin(policy, running)
+        rollout, _ = unroll(policy, running, carry, 30, jax.random.key(0))
+        assert rollout.steps.action.dtype == running.spec.actions.dtype
+        assert rollout.steps.action.shape == (30, 5, *running.spec.actions.shape)
+        least, most = rollout.steps.action.min((0, 1)), rollout.steps.action.max((0, 1))
+        assert (least < most).all()
+        if running.spec.actions.discrete:
+            assert (least == 0).all()
+            assert (most == np.array(running.spec.actions.choices) - 1).all()
+
+
+def fresh_policy(spec, memory="none"):
+    learner = PPO(hidden=(8,), memory=memory, memory_size=5)
+    return learner.init(spec, jax.random.key(0)).policy
+
+
+@pytest.mark.parametrize("memory", ["none", "gru"])
+def test_a_policy_sees_every_group(memory):
+    running = envs.start(Domain("probes:nested", ["load"], load=Uniform(0.0, 4.0)), 2, seed=0)
+    policy = fresh_policy(running.spec, memory)
+    assert policy.reads == (
+        "body.legs.0", "body.legs.1", "body.speed", "camera", "context", "gear",
+    )  # fmt: skip
+    assert policy.encoders.size == 4 + 4 + 2 + 128 + 1 + 14
+    tried = episodes(policy, running, 2, jax.random.key(0))
+    assert tried.lengths.tolist() == [3] * 4
+    load = 2 * tried.steps.obs["context"][:, 0] + 2
+    np.testing.assert_allclose(tried.steps.reward, load)
+    assert len(np.unique(load)) == 4
+
+
+def test_what_is_shown_of_the_parameters_by_hand():
+    """`mass` lies in [0.5, 2], `wind` in [−0.5, 0.5], and the order is the domain's."""
+    domain = Domain("probes:Track", ["mass", "wind"], wind=0.25, mass=0.875)
+    running = envs.start(domain, 2, seed=0)
+    assert running.spec.groups == {"state": numbers(2), "context": numbers(2)}
+    np.testing.assert_allclose(running.reset()["context"], [[-0.5, 0.5]] * 2)
+    turned = envs.start(Domain("probes:Track", ["wind", "mass"], wind=0.25, mass=0.875), 2, seed=0)
+    np.testing.assert_allclose(turned.reset()["context"], [[0.5, -0.5]] * 2)
+    nominal = envs.start(Domain("probes:Track", ["mass"], ["wind"]), 2, seed=0)
+    assert nominal.spec.groups["privileged"] == numbers(1)
+    obs = nominal.reset()
+    np.testing.assert_allclose(obs["context"], [[-1 / 3]] * 2, atol=1e-7)
+    np.testing.assert_allclose(obs["privileged"], [[0]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"), [("wind", -0.5, -1), ("wind", 0.5, 1), ("mass", 2.0, 1)]
+)
+def test_the_ends_of_a_range_are_shown_as_minus_one_and_one(name, value, shown):
+    running = envs.start(Domain("probes:Track", [name], **{name: value}), 1, seed=0)
+    assert running.reset()["context"].tolist() == [[shown]]
+
+
+def test_what_is_shown_changes_with_every_episode():
+    domain = Domain("probes:Track", ["wind"], ["mass"], wind=Uniform(-0.5, 0.5))
+    running = envs.start(domain, 3, seed=0)
+    obs, drawn = running.reset(), []
+    for t in range(1, 41):
+        np.testing.assert_allclose(obs["context"], 2 * running.values[:, :1])
+        np.testing.assert_allclose(obs["privileged"], [[-1 / 3]] * 3, atol=1e-7)
+        drawn.append(obs["context"])
+        step = running.step(np.zeros((3, 1)))
+        np.testing.assert_array_equal(step.next_obs["context"], obs["context"])
+        assert (step.obs["context"] != obs["context"]).all() == (t % 10 == 0)
+        obs = step.obs
+    assert len(np.unique(np.concatenate(drawn))) == 3 * 4
 
 
 def test_nan_is_named_with_the_parameters_that_gave_it():
-    batch = envs.start(Domain("worlds:Broken", wind=0.4), 2, 0)
-    batch.reset()
+    running = envs.start(Domain("probes:Broken", wind=0.4), 2, 0)
+    running.reset()
     says = r"Broken returned a reward that is not finite at step 5 .*wind=0.4, mass=1"
     with pytest.raises(SimulationError, match=says):  # noqa: PT012
         for _ in range(10):
-            batch.step(np.zeros((2, 1)))
+            running.step(np.zeros((2, 1)))
 
 
 def test_an_exception_is_named():
-    batch = envs.start(Domain("worlds:Raising"), 2, 0)
-    batch.reset()
+    running = envs.start(Domain("probes:Raising"), 2, 0)
+    running.reset()
     with pytest.raises(SimulationError, match="ZeroDivisionError: the motor is gone"):  # noqa: PT012
         for _ in range(10):
-            batch.step(np.zeros((2, 1)))
+            running.step(np.zeros((2, 1)))
 
 
 @pytest.mark.parametrize(
@@ -121,11 +270,35 @@ def test_an_exception_is_named():
     [
         ("hoper", "unknown environment 'hoper': did you mean 'hopper'"),
         ("gym:CartPoll-v1", "Gymnasium has no 'CartPoll-v1'"),
-        ("gym:FrozenLake-v1", "takes a Box with one axis"),
+        ("probes:reads_text", r"reads_text observes Text.*and Headstart takes Box, Discrete"),
+        ("probes:acts_without_bounds", "acts_without_bounds acts in Box.*with finite bounds"),
         ("nowhere:env", "no module 'nowhere'"),
-        ("worlds:Trak", "did you mean 'Track'"),
+        ("probes:Trak", "did you mean 'Track'"),
     ],
 )
 def test_what_does_not_exist_or_suit_is_named(name, says):
     with pytest.raises(HeadstartError, match=says):
         envs.find(name)
+
+
+@pytest.mark.parametrize(
+    ("domain", "says"),
+    [
+        (
+            Domain("probes:Track", ["wid"]),
+            "parameter of probes:Track to show 'wid': did you mean 'wind'",
+        ),
+        (Domain("probes:Track", shows_critic=["x"]), "parameter of probes:Track to show 'x'"),
+        (Domain("probes:Track", wid=0.1), "unknown parameter of probes:Track 'wid'"),
+        (Domain("probes:has_a_context", ["load"]), "observes a group 'context' of its own"),
+    ],
+)
+def test_what_cannot_be_shown_is_named(domain, says):
+    with pytest.raises(HeadstartError, match=says):
+        envs.start(domain, 2, seed=0)
+    with pytest.raises(HeadstartError, match=says):
+        check_domain(envs.find(domain.environment), domain) or envs.spec_of(domain)
+
+
+def test_a_group_by_the_name_of_one_that_is_added_is_fine_where_none_is():
+    assert envs.spec_of(Domain("probes:has_a_context")).groups.keys() == {"context", "state"}

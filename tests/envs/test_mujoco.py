@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import gymnasium
+import jax
 import mujoco
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_agrees_with_gymnasium_for_200_steps(name, parameter):
         action = rng.uniform(-1, 1, theirs.action_space.shape)
         obs, reward, ended, _, _ = theirs.step(action)
         step = ours.step(np.tile(action, (3, 1)), rows)
-        np.testing.assert_allclose(step.next_obs, np.tile(obs, (3, 1)), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(step.next_obs["state"], np.tile(obs, (3, 1)), rtol=0, atol=1e-9)
         np.testing.assert_allclose(step.reward, reward, rtol=0, atol=1e-9)
         assert step.terminated.tolist() == [ended] * 3
     assert not np.array_equal(obs, theirs.reset(seed=0)[0])
@@ -105,9 +106,14 @@ def test_first_observations_are_distributed_as_gymnasiums():
         environment = envs.find(name)
         theirs = gymnasium.make(environment.gymnasium_id, **OPTIONS.get(name, {}))
         drawn = np.stack([theirs.reset(seed=seed)[0] for seed in range(200)])
-        ours = envs.start(Domain(name), 200, seed=0).reset()
+        ours = envs.start(Domain(name), 200, seed=0).reset()["state"]
         for column in range(ours.shape[1]):
             assert stats.ks_2samp(ours[:, column], drawn[:, column]).pvalue > 1e-4
+
+
+def seen_after(running, action):
+    """What is observed after a step."""
+    return running.step(action).next_obs["state"]
 
 
 def test_an_action_arrives_so_many_steps_later():
@@ -120,7 +126,7 @@ def test_an_action_arrives_so_many_steps_later():
     seen = []
     for t in range(20):
         delayed = actions[t - 3] if t >= 3 else np.zeros((1, 3))
-        seen.append((prompt.step(delayed).next_obs, late.step(actions[t]).next_obs))
+        seen.append((seen_after(prompt, delayed), seen_after(late, actions[t])))
     for undelayed, delayed in seen:
         np.testing.assert_array_equal(undelayed, delayed)
 
@@ -135,7 +141,7 @@ def test_a_disabled_joint_is_an_action_of_zero():
         zeroed = action.copy()
         zeroed[:, 2] = 0.0
         a, b = broken.step(action), whole.step(zeroed)
-        np.testing.assert_array_equal(a.next_obs, b.next_obs)
+        np.testing.assert_array_equal(a.next_obs["state"], b.next_obs["state"])
         # The command is still paid for.
         assert a.reward == pytest.approx(b.reward - 0.1 * action[0, 2] ** 2)
 
@@ -144,37 +150,37 @@ def test_observation_noise_has_its_standard_deviation():
     noisy = envs.start(Domain("half-cheetah", observation_noise=0.3), 50, 0)
     clean = envs.start(Domain("half-cheetah"), 50, 0)
     differences = []
-    for _ in range(40):  # the same states, since both batches draw the same first state
+    for _ in range(40):  # the same states, since both draw the same first state
         noisy.reseed(0), clean.reseed(0)
         noisy.reset()
         clean.reset()
         for _ in range(3):
             action = np.zeros((50, 6))
-            differences.append(noisy.step(action).next_obs - clean.step(action).next_obs)
+            differences.append(seen_after(noisy, action) - seen_after(clean, action))
     assert np.std(differences) == pytest.approx(0.3, rel=0.02)
 
 
 def test_every_episode_draws_its_own_parameters():
     domain = Domain("hopper", torso_mass=Normal(6, 1.5, 3, 9), gravity=9.0)
-    batch = envs.start(domain, 4, seed=0)
-    batch.reset()
-    drawn = [batch.values[:, 0].copy()]
+    running = envs.start(domain, 4, seed=0)
+    running.reset()
+    drawn = [running.values[:, 0].copy()]
     for _ in range(200):
-        step = batch.step(np.ones((4, 3)))
+        step = running.step(np.ones((4, 3)))
         ended = step.terminated | step.truncated
-        same = batch.values[:, 0] == drawn[-1]
+        same = running.values[:, 0] == drawn[-1]
         assert (same == ~ended).all()
-        drawn.append(batch.values[:, 0].copy())
+        drawn.append(running.values[:, 0].copy())
     masses = np.unique(np.concatenate(drawn))
     assert len(masses) > 10
     assert masses.min() >= 3
     assert masses.max() <= 9
-    np.testing.assert_array_equal(batch._engine._fields["gravity"][:, 2], -9.0)
-    np.testing.assert_array_equal(batch._engine._fields["body_mass"][:, 1], batch.values[:, 0])
+    np.testing.assert_array_equal(running._engine._fields["gravity"][:, 2], -9.0)
+    np.testing.assert_array_equal(running._engine._fields["body_mass"][:, 1], running.values[:, 0])
 
 
 @pytest.mark.parametrize("name", ["hopper", "ant"])
-def test_a_restored_batch_goes_on_with_the_same_bits(name):
+def test_restored_copies_go_on_with_the_same_bits(name):
     domain = Domain(
         name, gravity=Uniform(8, 11), action_delay=Choice((0, 1, 2)), observation_noise=0.01
     )
@@ -182,29 +188,32 @@ def test_a_restored_batch_goes_on_with_the_same_bits(name):
     second = envs.start(domain, 5, seed=4)
     first.reset(), second.reset()
     rng = np.random.default_rng(0)
-    shape = (5, *first.action_space.shape)
+    shape = (5, *first.spec.actions.shape)
     for _ in range(30):
         first.step(rng.uniform(-1, 1, shape))
         second.step(rng.uniform(-1, 1, shape))
     second.restore({k: np.array(v) for k, v in first.state().items()})
     for _ in range(60):
         action = rng.uniform(-1, 1, shape)
-        for a, b in zip(first.step(action), second.step(action), strict=True):
+        for a, b in zip(
+            *map(jax.tree.leaves, (first.step(action), second.step(action))), strict=True
+        ):
             np.testing.assert_array_equal(a, b)
 
 
 def test_an_observation_starts_the_simulator_where_it_was_taken():
-    batch = envs.start(Domain("hopper", torso_mass=5.0), 1, seed=0)
+    running = envs.start(Domain("hopper", torso_mass=5.0), 1, seed=0)
     probe = envs.start(Domain("hopper", torso_mass=5.0), 2, seed=1)
-    obs = batch.reset()
+    obs = running.reset()
     probe.reset()
     rng = np.random.default_rng(0)
     for _ in range(40):
         action = rng.uniform(-1, 1, (1, 3))
-        step = batch.step(action)
-        if probe.start_from(np.tile(obs, (2, 1))).all():
-            led = probe.step(np.tile(action, (2, 1)), np.arange(2)).next_obs
-            np.testing.assert_allclose(led, np.tile(step.next_obs, (2, 1)), atol=1e-4)
+        step = running.step(action)
+        if probe.start_from({"state": np.tile(obs["state"], (2, 1))}).all():
+            led = probe.step(np.tile(action, (2, 1)), np.arange(2)).next_obs["state"]
+            expected = np.tile(step.next_obs["state"], (2, 1))
+            np.testing.assert_allclose(led, expected, atol=1e-4)
         obs = step.obs
 
 
@@ -218,30 +227,30 @@ def backward(t):
 
 
 def two_way_cheetahs(*walls):
-    """A batch with a copy for each wall, metres, just reset."""
-    batch = envs.start(Domain("two-way-cheetah", wall=Uniform(2, FAR)), len(walls), seed=0)
-    batch.pin(np.array(walls)[:, None])
-    batch.reset()
-    return batch
+    """Running copies, one for each wall in metres, just reset."""
+    running = envs.start(Domain("two-way-cheetah", wall=Uniform(2, FAR)), len(walls), seed=0)
+    running.pin(np.array(walls)[:, None])
+    running.reset()
+    return running
 
 
-def place(batch, x, speed):
+def place(running, x, speed):
     """Every copy stands at `x` and moves at `speed`; both a number, or one for each copy."""
-    qpos, qvel = np.zeros((2, len(batch.values), 9))
+    qpos, qvel = np.zeros((2, len(running.values), 9))
     qpos[:, 0], qvel[:, 0] = x, speed
-    batch._engine.set_state(np.arange(len(qpos)), qpos, qvel)
+    running._engine.set_state(np.arange(len(qpos)), qpos, qvel)
 
 
-def states(batch):
-    return np.concatenate([batch._engine._qpos, batch._engine._qvel], axis=1)
+def states(running):
+    return np.concatenate([running._engine._qpos, running._engine._qvel], axis=1)
 
 
-def driven(batch, actions):
+def driven(running, actions):
     """States `[steps, copies, 18]` after each of the actions, which all copies are given."""
     found = []
     for action in actions:
-        batch.step(np.tile(action, (len(batch.values), 1)))
-        found.append(states(batch))
+        running.step(np.tile(action, (len(running.values), 1)))
+        found.append(states(running))
     return np.stack(found)
 
 
@@ -249,13 +258,14 @@ def test_a_wall_out_of_reach_changes_nothing_but_the_reward_and_the_observation(
     """To the step before its shorter episode ends."""
     either = envs.start(Domain("two-way-cheetah"), 3, 0)
     plain = envs.start(Domain("half-cheetah"), 3, 0)
-    np.testing.assert_array_equal(either.reset()[:, 1:], plain.reset())
+    np.testing.assert_array_equal(either.reset()["state"][:, 1:], plain.reset()["state"])
     rng, ways = np.random.default_rng(1), set()
     for _ in range(199):
         action = rng.uniform(-1, 1, (3, 6))
         ours, theirs = either.step(action), plain.step(action)
         np.testing.assert_allclose(states(either), states(plain), rtol=0, atol=1e-9)
-        np.testing.assert_allclose(ours.next_obs[:, 1:], theirs.next_obs, rtol=0, atol=1e-9)
+        seen = ours.next_obs["state"][:, 1:]
+        np.testing.assert_allclose(seen, theirs.next_obs["state"], rtol=0, atol=1e-9)
         cost = 0.1 * np.square(action).sum(1)
         speed, side = theirs.reward + cost, np.sign(plain._engine._qpos[:, 0])
         stayed = side == np.sign(plain._engine._qpos[:, 0] - 0.05 * speed)
@@ -291,11 +301,11 @@ def test_the_wall_is_that_of_the_paper():
 
 
 def test_getting_away_from_the_start_is_rewarded_either_way():
-    batch = two_way_cheetahs(*[FAR] * 4)
+    running = two_way_cheetahs(*[FAR] * 4)
     before = np.array([0.0, 0.0, 1.0, -1.0])
-    place(batch, before, [3.0, -3.0, -3.0, 3.0])
-    reward = batch.step(np.full((4, 6), 0.5)).reward
-    x = batch._engine._qpos[:, 0]
+    place(running, before, [3.0, -3.0, -3.0, 3.0])
+    reward = running.step(np.full((4, 6), 0.5)).reward
+    x = running._engine._qpos[:, 0]
     assert (np.abs(x - before) > 0.1).all()
     expected = (np.abs(x) - np.abs(before)) / 0.05 - 0.1 * 6 * 0.25
     np.testing.assert_allclose(reward, expected, rtol=1e-12)
@@ -303,23 +313,23 @@ def test_getting_away_from_the_start_is_rewarded_either_way():
 
 
 def test_the_place_is_seen_up_to_half_a_metre():
-    batch = two_way_cheetahs(FAR, FAR, FAR, FAR)
+    running = two_way_cheetahs(FAR, FAR, FAR, FAR)
     where = np.array([-0.3, 0.3, -0.8, 0.8])
-    place(batch, where, 0.0)
-    obs = batch.step(np.zeros((4, 6))).next_obs
-    assert obs.shape == (4, *batch.environment.observation_space.shape) == (4, 18)
-    before = states(batch)
+    place(running, where, 0.0)
+    obs = seen_after(running, np.zeros((4, 6)))
+    assert obs.shape == (4, *running.environment.observation_space.shape) == (4, 18)
+    before = states(running)
     np.testing.assert_allclose(before[:, 0], where, atol=0.1)
     np.testing.assert_array_equal(obs[:, 0], np.clip(before[:, 0], -0.5, 0.5))
     np.testing.assert_array_equal(obs[:, 1:], before[:, 1:])
-    assert batch.start_from(obs).tolist() == [True, True, False, False]
-    np.testing.assert_array_equal(states(batch)[:2], before[:2])
+    assert running.start_from({"state": obs}).tolist() == [True, True, False, False]
+    np.testing.assert_array_equal(states(running)[:2], before[:2])
 
 
 def test_a_copy_with_a_wall_and_one_without_do_not_disturb_each_other():
-    def thrown(batch):
-        place(batch, 0.0, -2.0)
-        return driven(batch, map(backward, range(80)))
+    def thrown(running):
+        place(running, 0.0, -2.0)
+        return driven(running, map(backward, range(80)))
 
     walled, free = thrown(two_way_cheetahs(2.0))[:, 0], thrown(two_way_cheetahs(FAR))[:, 0]
     assert free[-1, 0] < -3 < walled[-1, 0]
@@ -332,9 +342,9 @@ def test_a_copy_with_a_wall_and_one_without_do_not_disturb_each_other():
 
 def test_a_cheetah_thrown_backward_is_stopped_by_the_wall():
     """The torso's end is 0.55 m behind its middle, and bodies are soft."""
-    batch = two_way_cheetahs(2.0, 2.0, 2.0, 4.0)
-    place(batch, 0.0, [-5.0, -10.0, -20.0, -20.0])
-    x = driven(batch, np.zeros((40, 6)))[:, :, 0]
+    running = two_way_cheetahs(2.0, 2.0, 2.0, 4.0)
+    place(running, 0.0, [-5.0, -10.0, -20.0, -20.0])
+    x = driven(running, np.zeros((40, 6)))[:, :, 0]
     assert (x.min(0) > [-1.5, -1.5, -1.5, -3.5]).all()
     assert (x.min(0) < [-1.2, -1.2, -1.2, -3.2]).all()
 
@@ -342,9 +352,9 @@ def test_a_cheetah_thrown_backward_is_stopped_by_the_wall():
 def test_a_picture_shows_the_wall_where_it_stands():
     # 3.2 m wide around the cheetah, at x = −1: a face at x = −2 is 0.6 m from the left edge.
     for wall, column in ((2.0, 0.6 / 3.2 * 400), (4.0, None), (FAR, None)):
-        batch = two_way_cheetahs(wall)
-        place(batch, -1.0, 0.0)
-        row = batch.picture()[20]  # above the cheetah
+        running = two_way_cheetahs(wall)
+        place(running, -1.0, 0.0)
+        row = running.picture()[20]  # above the cheetah
         edges = np.flatnonzero((row[1:] != row[:-1]).any(1))
         if column is None:
             assert not len(edges)

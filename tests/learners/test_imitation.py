@@ -1,58 +1,126 @@
+from dataclasses import replace
+
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from headstart import Domain
+from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.errors import AllowanceSpent, HeadstartError
-from headstart.evaluation import evaluate
-from headstart.journal import Journal
-from headstart.learners.imitation import Imitation, train
+from headstart.experience.transition import Rollout, Transition
+from headstart.learners import train as training
+from headstart.learners.imitation import Imitation
+from headstart.learners.learner import Progress
+from headstart.learners.train import train
 from headstart.methods.random_convolution import FeatureMatching
-from headstart.target import Meter, Source, Target
+from headstart.policies.policy import ExpertPolicy
+from headstart.runs.evaluation import evaluate
+from headstart.runs.logger import Logger
+from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 
-DOT = Domain("worlds:Dot")
+DOT = Domain("probes:Dot")
 SMALL = Imitation(
-    teacher="centre", hidden=(16,), rounds=5, updates=1000, batch=64, learning_rate=3e-3
-)
+    expert="centre", hidden=(16,), rollout_length=10, updates=1000, batch_size=64,
+    learning_rate=3e-3,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("auxiliary", [None, FeatureMatching(weight=0.1, samples=16)])
-def test_a_student_that_sees_pixels_does_what_the_teacher_does_who_sees_the_state(auxiliary):
-    """The teacher's mean return, from a place in [−1, 1], by hand: it moves 0.3 a step while it is
+def test_a_student_that_sees_pixels_does_what_the_expert_does_who_sees_the_state(auxiliary):
+    """The expert's mean return, from a place in [−1, 1], by hand: it moves 0.3 a step while it is
     further than 0.15 from the middle."""
-    source = Source(DOT)
-    student = train(SMALL, source, 3_000, jax.random.key(0), auxiliary)
-    assert source.meter.steps == 3_200  # 64 copies, 5 rounds: whole chunks of 10 steps
+    source = CountedSource(DOT)
+    student = train(SMALL, source, 3_000, jax.random.key(0), auxiliary=auxiliary)
+    assert source.meter.steps == 3_200  # 64 copies, five rounds: whole rollouts of ten steps
     places = np.linspace(-1, 1, 20_001)
-    teacher = np.zeros_like(places)
+    expert = np.zeros_like(places)
     for _ in range(10):
         places = np.where(abs(places) > 0.15, places - 0.3 * np.sign(places), places)
-        teacher -= abs(places)
+        expert -= abs(places)
     returns = evaluate(DOT, student.policy, 256, seed=1)
-    assert returns.mean() == pytest.approx(teacher.mean(), abs=3 * returns.std() / 16)
+    assert returns.mean() == pytest.approx(expert.mean(), abs=3 * returns.std() / 16)
 
 
-def test_the_teacher_acts_in_the_first_round_and_the_student_after_it(tmp_path, monkeypatch):
-    """A student that learns nothing wanders: its episodes are worth less than the teacher's."""
-    journal = Journal(tmp_path)
-    rows = []
-    monkeypatch.setattr(journal, "log", lambda **row: rows.append(row))
-    idle = Imitation(teacher="centre", rounds=3, updates=3, learning_rate=0.0)
-    train(idle, Source(DOT, journal), 64 * 10 * 3, jax.random.key(0))
-    first, second, third = (row["train_return"] for row in rows)
+class Rows(Logger):
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log(self, row):
+        self.rows.append(row)
+
+
+def test_the_expert_acts_in_the_first_round_and_the_student_after_it(monkeypatch):
+    """A student that learns nothing wanders: its episodes are worth less than the expert's."""
+    monkeypatch.setattr(training, "LOGGED_EVERY", 1)
+    logger = Rows()
+    source = CountedSource(DOT, logger=logger)
+    idle = Imitation(expert="centre", rollout_length=10, updates=3, learning_rate=0.0)
+    train(idle, source, 64 * 10 * 3, jax.random.key(0))
+    first, second, third = (row["train_return"] for row in logger.rows)
     assert first > second + 1.0
     assert first > third + 1.0
 
 
+def seen(spec_choices=3):
+    """Two numbers, and what an expert would choose."""
+    groups = {"state": Group((2,)), "expert": Group((), "choice", (spec_choices,))}
+    return EnvSpec("here", groups, Actions((), (spec_choices,)), 10)
+
+
+def test_who_knows_something_acts_from_the_first_round():
+    state = SMALL.init(seen(), jax.random.key(0), total=3_000)
+    first = Progress(0, 3_000)
+    assert isinstance(SMALL.behaviour(state, first), ExpertPolicy)
+    assert SMALL.behaviour(state, Progress(640, 3_000)) is state.policy
+    taught = SMALL.graft(SMALL.knowledge(state), state)
+    assert SMALL.behaviour(taught, first) is taught.policy
+    assert eqx.tree_equal(taught.policy, state.policy)
+
+
+def test_the_loss_is_what_the_experts_choices_cost_by_hand():
+    """One gradient step on one observation that is shown everywhere: −log π(a*), and Adam moves
+    the logits' biases by the step size, up for a* and down for the others."""
+    one = replace(SMALL, num_envs=2, rollout_length=3, updates=1, learning_rate=0.01)
+    state = one.init(seen(), jax.random.key(0), total=6)
+    before = jnp.array([0.5, 0.0, -1.0])
+    state = eqx.tree_at(lambda s: s.policy.actor.logits.biases[-1], state, before)
+    state = eqx.tree_at(
+        lambda s: s.policy.actor.logits.weights[-1], state,
+        jnp.zeros_like(state.policy.actor.logits.weights[-1]),
+    )  # fmt: skip
+    obs = {"state": np.ones((3, 2, 2), np.float32), "expert": np.full((3, 2), 2, np.int32)}
+    flags = np.zeros((3, 2), bool)
+    steps = Transition(obs, obs["expert"], np.zeros((3, 2), np.float32), obs, flags, flags)
+    rollout = Rollout(steps, np.ones(2, bool), np.zeros(2, np.int32), np.zeros(2, np.float32))
+    hooks = training.Hooks()
+    after, log = one.update(state, rollout, Progress(0, 6), hooks, jax.random.key(1))
+    probs = np.exp([0.5, 0.0, -1.0]) / np.exp([0.5, 0.0, -1.0]).sum()
+    assert float(log["imitation_loss"]) == pytest.approx(-np.log(probs[2]), rel=1e-5)
+    assert float(log["agreement"]) == 0  # it would have chosen 0
+    moved = after.policy.actor.logits.biases[-1] - before
+    np.testing.assert_allclose(moved, [-0.01, -0.01, 0.01], rtol=1e-3)
+    assert int(after.shown.filled) == 3
+
+
 def test_what_cannot_be_imitated_is_said():
-    with pytest.raises(HeadstartError, match=r"demonstrator of worlds:Dot 'good': known: centre"):
-        train(Imitation(), Source(DOT), 64, jax.random.key(0))
+    with pytest.raises(HeadstartError, match=r"expert of probes:Dot 'good': known: centre"):
+        train(Imitation(), CountedSource(DOT), 64, jax.random.key(0))
+    continuous = replace(seen(), actions=Actions((1,)))
     with pytest.raises(HeadstartError, match="imitation is of discrete actions"):
-        train(SMALL, Source(Domain("worlds:Track")), 64, jax.random.key(0))
+        SMALL.init(continuous, jax.random.key(0), total=64)
+    with pytest.raises(HeadstartError, match="does not learn from episodes of a target"):
+        SMALL.init(seen(), jax.random.key(0))
+    with pytest.raises(HeadstartError, match="1280 steps are 2 rounds, and there are 1 updates"):
+        replace(SMALL, updates=1).init(seen(), jax.random.key(0), total=1280)
 
 
 def test_the_states_of_a_limited_target_are_not_told():
-    target = Target(DOT, Meter(observation_limit=100, step_limit=10_000))
+    limited = Meter(observation_limit=100, step_limit=10_000)
     with pytest.raises(AllowanceSpent, match="access gives none of the target's"):
-        train(SMALL, target, 64, jax.random.key(0))
-    train(SMALL, Target(DOT, Meter()), 64, jax.random.key(0))  # the oracle's
+        train(SMALL, MeteredTarget(DOT, Allowance(limited)), 64, jax.random.key(0))
+    # The oracle's is free.
+    few = replace(SMALL, updates=10)
+    train(few, MeteredTarget(DOT, Allowance(Meter())), 64, jax.random.key(0))

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from headstart import HeadstartError
-from headstart.learners.auxiliary import activations
-from headstart.learners.encoders import Convolutions, Identity
+from headstart.envs.spec import Group
 from headstart.methods.random_convolution import FeatureMatching, convolved
+from headstart.policies.encoders import Convolutions, Encoders, Identity
 
-IMAGE = (24, 24, 3)
+IMAGE = Group((24, 24, 3), "image")
 
 
 def bytes_of(size):
-    return jax.random.bits(jax.random.key(0), (size, *IMAGE), jnp.uint8)
+    return jax.random.bits(jax.random.key(0), (size, *IMAGE.shape), jnp.uint8)
 
 
 def test_a_pixel_is_the_sum_of_its_neighbours_times_the_kernel():
@@ -30,24 +30,28 @@ def test_a_pixel_is_the_sum_of_its_neighbours_times_the_kernel():
 
 def test_features_of_the_convolved_image_are_drawn_to_those_of_the_clean_one():
     matching = FeatureMatching(weight=0.5, samples=4)
-    encoder = Convolutions(IMAGE, jax.random.key(2), size=8)
+    encoders = Encoders({"pixels": Convolutions(IMAGE, jax.random.key(2), size=8)})
     obs, key = bytes_of(6), jax.random.key(3)
 
     @jax.jit
-    def both(encoder, clean):
-        def ours(encoder):
-            return matching.loss(None, encoder, activations(encoder, obs), 0.0, key)[0]
+    def both(encoders, clean):
+        def ours(encoders):
+            seen = encoders.activations({"pixels": obs})
+            return matching.loss(None, encoders, seen, 0.0, key)[0]
 
-        def by_hand(encoder):
-            return 0.5 * ((encoder(convolved(obs[:4], key)) - clean) ** 2).mean()
+        def by_hand(encoders):
+            blurred = encoders({"pixels": convolved(obs[:4], key)})
+            return 0.5 * ((blurred - clean) ** 2).mean()
 
-        return jax.value_and_grad(ours)(encoder), jax.value_and_grad(by_hand)(encoder)
+        return jax.value_and_grad(ours)(encoders), jax.value_and_grad(by_hand)(encoders)
 
-    found, expected = both(encoder, jax.jit(Convolutions.__call__)(encoder, obs)[:4])
+    found, expected = both(encoders, jax.jit(Encoders.__call__)(encoders, {"pixels": obs})[:4])
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_vectors_are_refused():
-    with pytest.raises(HeadstartError, match=r"for images, and observations have shape \(3,\)"):
-        FeatureMatching(weight=0.5, samples=4).init(Identity(3), jax.random.key(0))
+    matching = FeatureMatching(weight=0.5, samples=4)
+    encoders = Encoders({"state": Identity(Group((3,)), jax.random.key(0))})
+    with pytest.raises(HeadstartError, match="for images, and there are none: .* reads state"):
+        matching.init(encoders, jax.random.key(0))

@@ -1,45 +1,48 @@
 """Environments by name."""
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from headstart.errors import HeadstartError, unknown
-from headstart.names import attribute
-from headstart.problem import Domain
+from headstart.errors import HeadstartError
+from headstart.problem.domain import Domain
+from headstart.registry import Registry, attribute
 
 if TYPE_CHECKING:
-    from headstart.envs.compiled import CompiledBatch, World
-    from headstart.envs.environment import Batch, Environment
+    from headstart.envs.environment import Environment
+    from headstart.envs.spec import EnvSpec
+    from headstart.envs.vector_env import AbstractVectorEnv
 
-ENVIRONMENTS = {
-    "ant": "headstart.envs.mujoco:ant",
-    "archery": "headstart.envs.archery:archery",
-    "drive": "headstart.envs.drive:drive",
-    "grid": "headstart.envs.grid:grid",
-    "half-cheetah": "headstart.envs.mujoco:half_cheetah",
-    "hopper": "headstart.envs.mujoco:hopper",
-    "plane": "headstart.envs.plane:plane",
-    "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",
-    "walker": "headstart.envs.mujoco:walker",
-}
+ENVIRONMENTS = Registry(
+    "environment",
+    {
+        "ant": "headstart.envs.mujoco:ant",
+        "archery": "headstart.envs.archery:archery",
+        "drive": "headstart.envs.drive:drive",
+        "grid": "headstart.envs.grid:grid",
+        "half-cheetah": "headstart.envs.mujoco:half_cheetah",
+        "hopper": "headstart.envs.mujoco:hopper",
+        "plane": "headstart.envs.plane:plane",
+        "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",
+        "walker": "headstart.envs.mujoco:walker",
+    },
+)
 
 
 @lru_cache
-def find(name: str) -> "Environment | World":
+def find(name: str) -> "Environment":
     """One of ours by name, `gym:ID`, or `module:function` of the user's own.
 
-    The function takes no arguments and returns a Gymnasium environment, an `Environment`, or a
-    `World` written in JAX.
+    The function takes no arguments and returns a Gymnasium environment, or an `Environment` of
+    Headstart's.
 
     Raises:
         HeadstartError: there is no such environment, or it does not suit.
     """
-    if name in ENVIRONMENTS:
-        return attribute(ENVIRONMENTS[name])
-    if ":" not in name:
-        raise unknown("environment", name, ENVIRONMENTS)
+    if name in ENVIRONMENTS or ":" not in name:
+        return ENVIRONMENTS.find(name)
     import gymnasium
 
+    from headstart.envs.environment import Environment
     from headstart.envs.gymnasium import GymnasiumEnvironment
 
     if name.startswith("gym:"):
@@ -58,19 +61,31 @@ def find(name: str) -> "Environment | World":
     if isinstance(made, gymnasium.Env):
         made.close()
         return GymnasiumEnvironment(name, make)
-    engine = "observe" if hasattr(made, "observe") else "engine"
-    if not all(hasattr(made, part) for part in (engine, "parameters", "horizon")):
-        raise HeadstartError(f"{name} makes a {type(made).__name__}, not an environment")
+    if not isinstance(made, Environment):
+        raise HeadstartError(
+            f"{name} makes a {type(made).__name__}, not an environment: return a gymnasium.Env, or "
+            "subclass headstart.envs.jax_env.JaxEnvironment"
+        )
     return made
 
 
-def start(domain: Domain, num: int, seed: int) -> "Batch | CompiledBatch":
-    """`num` copies of a domain's environment; call `reset` before the first step."""
-    environment: Any = find(domain.environment)
-    if hasattr(environment, "observe"):
-        from headstart.envs.compiled import CompiledBatch
+def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "AbstractVectorEnv":
+    """`num` copies of a domain's environment; call `reset` before the first step.
 
-        return CompiledBatch(environment, domain, num, seed)
-    from headstart.envs.environment import Batch
+    Args:
+        domain: the environment, its parameters, and what is shown of them.
+        num: how many copies are stepped at once.
+        seed: of all that is drawn.
+        expert: of the environment's experts, whose actions are shown as the group `expert`.
 
-    return Batch(environment, domain, num, seed)
+    Raises:
+        HeadstartError: the environment, a parameter or the expert does not exist.
+    """
+    return find(domain.environment).start(domain, num, seed, expert)
+
+
+def spec_of(domain: Domain) -> "EnvSpec":
+    """What a domain looks like to who acts in it."""
+    from headstart.envs import vector_env
+
+    return vector_env.spec_of(find(domain.environment), domain)

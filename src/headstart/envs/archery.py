@@ -21,7 +21,8 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image, ImageDraw
 
-from headstart.envs.environment import Parameter
+from headstart.envs.jax_env import JaxEnvironment
+from headstart.envs.spec import Parameter
 
 DISTANCE = 70.0  # metres
 WIDEST = 2.0  # degrees, at an action of 1
@@ -32,6 +33,8 @@ GRASS, WOOD, STRING, TEXT = (226, 236, 218), (120, 82, 48), (120, 130, 120), (70
 FACE = ((244, 244, 240), (60, 60, 66), (84, 150, 205), (208, 74, 66), (240, 205, 70))
 RING = 0.2  # metres
 
+Numbers = float | np.ndarray
+
 
 class State(NamedTuple):
     """Where the arrow landed, in metres beside the centre, and whether it has been shot."""
@@ -41,7 +44,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Archery:
+class Archery(JaxEnvironment):
     """A single step: the action is an angle, and the observation after it tells `State`.
 
     Winds beyond ±2.44 m are more than the widest angle can make up for.
@@ -104,19 +107,19 @@ class Archery:
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def expected_reward(degrees: np.ndarray, p: Mapping[str, float]) -> np.ndarray:
+def expected_reward(degrees: Numbers, p: Mapping[str, float]) -> Numbers:
     """E[r] of shooting at angles in degrees `[...]`, as above."""
     mean, deviation = _landing(degrees, p)
     return -(mean**2 + deviation**2) / 2
 
 
-def soft_reward(degrees: np.ndarray, p: Mapping[str, float]) -> np.ndarray:
+def soft_reward(degrees: Numbers, p: Mapping[str, float]) -> Numbers:
     """log E[exp r] of shooting at angles in degrees `[...]`, as above."""
     mean, deviation = _landing(degrees, p)
     return -(mean**2) / (2 * (1 + deviation**2)) - np.log1p(deviation**2) / 2
 
 
-def _landing(degrees: np.ndarray, p: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+def _landing(degrees: Numbers, p: Mapping[str, float]) -> tuple[Numbers, Numbers]:
     angle = np.radians(degrees)
     stretch = 1 / np.cos(angle) ** 2
     return DISTANCE * np.sin(angle) + p["wind"] * stretch, p["gust"] * stretch

@@ -18,7 +18,8 @@ from gymnasium import spaces
 from jax import Array, lax
 
 from headstart.envs.drive_picture import CAR_LENGTH, CAR_WIDTH, HALF_ROAD, SIZE, Sight, render
-from headstart.envs.environment import Parameter
+from headstart.envs.jax_env import JaxEnvironment
+from headstart.envs.spec import Parameter
 
 PICTURE = 192  # pixels a side, for people
 CARS = 3
@@ -57,7 +58,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Drive:
+class Drive(JaxEnvironment):
     """Drive far in 20 s: round the bends, past slower cars and not off the road.
 
     An action is `3 · steering + pedal`: left, straight, right; brake, coast, gas. A step's reward
@@ -100,7 +101,7 @@ class Drive:
         return spaces.Discrete(9)
 
     @property
-    def demonstrators(self) -> dict[str, Callable[[State, Mapping[str, Array]], Array]]:
+    def experts(self) -> dict[str, Callable[[State, Mapping[str, Array]], Array]]:
         """Who may drive while observations are recorded: `good` drivers, and `bad` ones."""
         from headstart.envs.drivers import careful, reckless
 
@@ -163,7 +164,7 @@ class Drive:
         """What the camera sees, bytes `[48, 48, 3]`; the key is for rain and camera noise."""
         return _look(state, p, jax.random.key_data(key)[-1], SIZE)
 
-    def picture(self, state: State, p: Mapping[str, Array]) -> Array:
+    def picture(self, state: State, p: Mapping[str, float]) -> Array:
         """The same for people, bytes `[192, 192, 3]`."""
         return _look(state, p, lax.bitcast_convert_type(jnp.asarray(state.s), jnp.uint32), PICTURE)
 

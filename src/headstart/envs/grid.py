@@ -25,8 +25,9 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image, ImageDraw
 
-from headstart.envs.environment import Parameter
-from headstart.envs.plan import Plan
+from headstart.envs.floor_map import FloorMap
+from headstart.envs.jax_env import JaxEnvironment
+from headstart.envs.spec import Parameter
 
 SIZE = 9
 STARTS = 3  # rows of the first column, from the bottom
@@ -53,7 +54,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(JaxEnvironment):
     """Reward 1 at the goal, which ends the episode: the return says whether it was reached.
 
     The actions are `UP`, `DOWN`, `RIGHT` and `LEFT`; a move into a wall or off the grid leaves the
@@ -104,11 +105,11 @@ class Grid:
         """Column and row `[..., 2]` from observations `[..., 2]`."""
         return (obs + 1) * (SIZE - 1) / 2
 
-    def plan(self, p: Mapping[str, float]) -> Plan:
+    def floor_map(self, p: Mapping[str, float]) -> FloorMap:
         """The grid from above, in columns and rows."""
         cells = [(x - 0.5, y - 0.5, 1.0, 1.0) for x, y in np.argwhere(walls(p))]
         edge = SIZE - 0.5
-        return Plan((-0.5, edge, -0.5, edge), cells, {"start": (0.0, 1.0), "goal": GOAL})
+        return FloorMap((-0.5, edge, -0.5, edge), cells, {"start": (0.0, 1.0), "goal": GOAL})
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: the grid from above, the agent a disc."""
@@ -125,7 +126,7 @@ class Grid:
         draw.rectangle(box(*GOAL), fill=END)
         for x, y in np.ndindex(SIZE, SIZE):
             draw.rectangle(box(x, y), outline=LINE, width=SUPERSAMPLE)
-        for x, y in np.argwhere(walls(p)):
+        for x, y in np.argwhere(walls(p)).tolist():
             draw.rectangle(box(x, y), fill=WALL)
         draw.ellipse(box(int(state.x), int(state.y), cell // 5), fill=AGENT)
         side = SIZE * CELL

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment, stepped as a batch.
+"""Any Gymnasium environment, stepped as copies of it.
 
 An environment may declare parameters of its own: a `parameters` mapping of name to `Parameter`
 and a method `set_parameters(name=value, …)`, which is called before every reset.
@@ -9,20 +9,19 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 
-from headstart.envs.environment import Parameter
+from headstart.envs.environment import Engine, HostEnvironment, Reading
+from headstart.envs.spec import Obs, Parameter, action_for, actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError
 
 UNLIMITED = 2**62
 
 
-class GymnasiumEnvironment:
-    """Implements `Environment` for whatever `make()` returns.
+class GymnasiumEnvironment(HostEnvironment):
+    """Whatever `make()` returns.
 
     Raises:
-        HeadstartError: the observations are neither vectors nor images of bytes, or the actions
-            neither a bounded box nor a discrete set.
+        HeadstartError: its observations or actions are of a kind that no policy takes.
     """
 
     def __init__(self, name: str, make: Callable[[], gymnasium.Env]):
@@ -31,41 +30,18 @@ class GymnasiumEnvironment:
         self.parameters: Mapping[str, Parameter] = dict(getattr(env.unwrapped, "parameters", {}))
         limit = env.spec.max_episode_steps if env.spec else None
         self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
-        observation, action = env.observation_space, env.action_space
+        self.observation_space, self.action_space = env.observation_space, env.action_space
         env.close()
-        if not isinstance(observation, spaces.Box) or not (
-            len(observation.shape) == 1 or _is_image(observation)
-        ):
-            raise HeadstartError(
-                f"{name} observes {observation}, and Headstart takes a Box with one axis, or "
-                "images [height, width, channels] of bytes: wrap the environment in "
-                "gymnasium.wrappers.FlattenObservation"
-            )
-        if not isinstance(action, spaces.Discrete) and not _flat_and_bounded(action):
-            raise HeadstartError(
-                f"{name} acts in {action}, and Headstart takes a Discrete, or a Box with one axis "
-                "and finite bounds: wrap the environment"
-            )
+        groups_of(name, self.observation_space)
+        actions_of(name, self.action_space)
         if self.parameters and not hasattr(env.unwrapped, "set_parameters"):
             raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
-        self.observation_space: spaces.Box = observation
-        self.action_space: Any = action
 
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
 
 
-def _is_image(space: spaces.Box) -> bool:
-    return len(space.shape) == 3 and space.dtype == np.uint8
-
-
-def _flat_and_bounded(space: spaces.Space) -> bool:
-    if not isinstance(space, spaces.Box):
-        return False
-    return len(space.shape) == 1 and bool(np.isfinite([space.low, space.high]).all())
-
-
-class GymnasiumEngine:
+class GymnasiumEngine(Engine):
     """Steps the copies one after another.
 
     A Gymnasium environment cannot be asked for its state. A checkpoint holds the seed of each
@@ -74,22 +50,21 @@ class GymnasiumEngine:
 
     def __init__(self, envs: list[gymnasium.Env], names: list[str]):
         self._envs, self._names = envs, names
-        self._discrete = isinstance(envs[0].action_space, spaces.Discrete)
-        image = envs[0].observation_space.dtype == np.uint8
-        self._dtype = np.uint8 if image else np.float64
+        self._space = envs[0].observation_space
+        self._plain = is_plain(self._space)
         self._seeds = np.zeros(len(envs), np.int64)
         self._actions: list[list[np.ndarray]] = [[] for _ in envs]
         self._values: list[dict[str, float]] = [{} for _ in envs]
 
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None:
-        for row, value in zip(rows, values, strict=True):
+        for row, value in zip(rows.tolist(), values, strict=True):
             self._values[row] = dict(zip(self._names, map(float, value), strict=True))
 
-    def reset(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def reset(self, rows: np.ndarray, rng: np.random.Generator) -> Reading:
         self._seeds[rows] = rng.integers(2**31, size=len(rows))
-        return np.stack([self._start(row) for row in rows]).astype(self._dtype)
+        return self._stacked([self._start(row) for row in rows.tolist()])
 
-    def _start(self, row: int) -> np.ndarray:
+    def _start(self, row: int) -> Any:
         env: Any = self._envs[row]
         if self._names:
             env.unwrapped.set_parameters(**self._values[row])
@@ -98,17 +73,21 @@ class GymnasiumEngine:
 
     def step(
         self, rows: np.ndarray, action: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        steps = [self._act(row, action[i]) for i, row in enumerate(rows)]
+    ) -> tuple[np.ndarray, Reading, np.ndarray, np.ndarray]:
+        steps = [self._act(row, action[i]) for i, row in enumerate(rows.tolist())]
         obs, reward, terminated, truncated, _ = zip(*steps, strict=True)
         flags = np.array(terminated, bool), np.array(truncated, bool)
-        return np.array(reward, np.float64), np.stack(obs).astype(self._dtype), *flags
+        return np.array(reward, np.float64), self._stacked(obs), *flags
 
-    def _act(self, row: int, action: np.ndarray) -> Any:
+    def _act(self, row: int, action: Any) -> Any:
         env = self._envs[row]
         self._actions[row].append(np.array(action))
-        space: Any = env.action_space
-        return env.step(space.start + int(action) if self._discrete else action.astype(space.dtype))
+        return env.step(action_for(env.action_space, np.asarray(action)))
+
+    def _stacked(self, obs: Any) -> Reading:
+        groups = [grouped(self._space, one) for one in obs]
+        stacked: Obs = {name: np.stack([group[name] for group in groups]) for name in groups[0]}
+        return next(iter(stacked.values())) if self._plain else stacked
 
     def picture(self) -> np.ndarray | None:
         """The first copy as it draws itself, if it was made with `render_mode="rgb_array"`."""

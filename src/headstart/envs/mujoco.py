@@ -26,7 +26,8 @@ from gymnasium import spaces
 from mjbatch import Batch as Simulations
 
 from headstart.envs.drawing import side_view
-from headstart.envs.environment import Parameter
+from headstart.envs.environment import Engine, HostEnvironment
+from headstart.envs.spec import Parameter
 
 WALL = (1.0, 10.0, 10.0)
 """Half the wall's size along x, y and z, metres; it reaches below the floor, which is soft."""
@@ -35,8 +36,8 @@ OUT_OF_REACH = 10_000.0
 
 
 @dataclass(frozen=True)
-class Robot:
-    """A walking robot; implements `Environment`."""
+class Robot(HostEnvironment):
+    """A walking robot."""
 
     name: str
     gymnasium_id: str
@@ -59,6 +60,7 @@ class Robot:
     """Metres to which the observation clips the first coordinate, if it shows it."""
     walled: bool = False
     """Whether there may be a wall behind the start."""
+    starts_from_observations = True
 
     @cached_property
     def model(self) -> mujoco.MjModel:
@@ -157,7 +159,7 @@ class Robot:
         return Simulator(self, num)
 
 
-class Simulator:
+class Simulator(Engine):
     """The engine: as many robots as asked for, on as many threads as this process may use."""
 
     def __init__(self, robot: Robot, num: int):

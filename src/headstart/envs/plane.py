@@ -15,8 +15,9 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image, ImageDraw
 
-from headstart.envs.environment import Parameter
-from headstart.envs.plan import Plan
+from headstart.envs.floor_map import FloorMap
+from headstart.envs.jax_env import JaxEnvironment
+from headstart.envs.spec import Parameter
 
 DT = 0.1  # seconds
 FULL_SPEED = 2.0  # m/s, at nominal drag
@@ -44,7 +45,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plane:
+class Plane(JaxEnvironment):
     """The reward is speed in units of `FULL_SPEED`: at most 1 a step at nominal drag.
 
     The action is a push in x and y, shortened to length 1 where it is longer. Who meets the fence
@@ -98,18 +99,18 @@ class Plane:
         """Metres `[..., 2]` from observations `[..., 4]`."""
         return obs[..., :2] * ARENA
 
-    def plan(self, p: Mapping[str, float]) -> Plan:
+    def floor_map(self, p: Mapping[str, float]) -> FloorMap:
         """The plane from above, in metres, with the fence if it is near."""
         fence, thick = p["fence"], 0.1
         if fence > FARTHEST * ARENA:
             reach = 2 * ARENA
-            return Plan((-reach, reach, -reach, reach), [], {"start": (0.0, 0.0)})
+            return FloorMap((-reach, reach, -reach, reach), [], {"start": (0.0, 0.0)})
         out, long = fence + thick, 2 * (fence + thick)
         fences = [
             (-out, -out, thick, long), (fence, -out, thick, long),
             (-out, -out, long, thick), (-out, fence, long, thick),
         ]  # fmt: skip
-        return Plan((-out, out, -out, out), fences, {"start": (0.0, 0.0)})
+        return FloorMap((-out, out, -out, out), fences, {"start": (0.0, 0.0)})
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: the fenced square from above, or 10 m of it if it is wider.
@@ -134,8 +135,9 @@ class Plane:
             draw.line((*pixel(m, -fence), *pixel(m, fence)), fill=LINE, width=2)
             draw.line((*pixel(-fence, m), *pixel(fence, m)), fill=LINE, width=2)
         draw.rectangle((left - 8, top - 8, right + 8, bottom + 8), outline=FENCE, width=8)
-        here = pixel(*state.position)
-        draw.line((*here, *pixel(*(state.position + state.velocity / 2))), fill=ARROW, width=6)
+        ahead = state.position + state.velocity / 2
+        here = pixel(*np.asarray(state.position).tolist())
+        draw.line((*here, *pixel(*np.asarray(ahead).tolist())), fill=ARROW, width=6)
         x, y = here
         draw.ellipse((x - 13, y - 13, x + 13, y + 13), fill=AGENT)
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))

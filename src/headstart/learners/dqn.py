@@ -7,30 +7,40 @@ with Q̄ a slow copy of Q. Observations are vectors, or images seen through conv
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from gymnasium import spaces
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
+from headstart.experience.replay import Batch, n_step
+from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
-from headstart.learners.actors import GreedyActor
-from headstart.learners.auxiliary import Auxiliary, activations
-from headstart.learners.encoders import encoder_for
-from headstart.learners.policy import Policy, grafted, knowledge_of
-from headstart.learners.replay import Sample
+from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
+from headstart.learners.off_policy import OffPolicyState, begun, update
+from headstart.policies.actors import GreedyActor
+from headstart.policies.encoders import encoders_for
+from headstart.policies.memory import NoMemory
+from headstart.policies.policy import (
+    AbstractPolicy,
+    ActorPolicy,
+    UniformPolicy,
+    grafted,
+    knowledge_of,
+    policy_for,
+)
 
 
-class DQNState(eqx.Module):
-    """All that DQN learns and remembers, but for its experience."""
+class DQNAgent(eqx.Module):
+    """All that DQN learns."""
 
-    policy: Policy
-    slow_policy: Policy
+    policy: ActorPolicy
+    slow_policy: ActorPolicy
     opt_state: optax.OptState
     auxiliary: Any = None
 
@@ -41,17 +51,17 @@ class DQN:
 
     hidden: tuple[int, ...] = (128,)
     """Widths of the hidden layers after the encoder."""
-    environments: int = 16
+    num_envs: int = 16
     """Copies of the environment stepped at once."""
-    steps: int = 4
+    rollout_length: int = 4
     """Steps of each copy between two rounds of updates."""
-    updates: float = 0.25
+    updates_per_step: float = 0.25
     """Gradient steps for each step of the environment."""
-    batch: int = 64
+    batch_size: int = 64
     """Transitions in a gradient step."""
-    capacity: int = 50_000
+    buffer_size: int = 50_000
     """Transitions that are remembered."""
-    random_steps: int = 1_000
+    learning_starts: int = 1_000
     """Steps at the start with actions uniformly at random, without updates."""
     learning_rate: float = 5e-4
     """Adam's step size."""
@@ -59,7 +69,7 @@ class DQN:
     """γ."""
     n_step: int = 3
     """n: rewards summed before the value of where they led."""
-    slow_rate: float = 0.01
+    tau: float = 0.01
     """How far the slow copy moves towards Q at each gradient step."""
     epsilon: float = 0.05
     """Share of random actions, once it has fallen from 1."""
@@ -70,89 +80,142 @@ class DQN:
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
 
+    encoders: tuple[str, ...] = ()
+    """Encoders in place of the usual ones, as group=name or group=module:Class."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "transform"})
+    on_policy: ClassVar[bool] = False
+
     def __post_init__(self):
-        require(self, 1, math.inf, "environments", "steps", "batch", "capacity", "n_step")
-        require(self, 0, math.inf, "updates", "random_steps", "learning_rate", "max_grad_norm")
-        require(self, 0, math.inf, "reward_scale")
-        require(self, 1, math.inf, "hidden")
-        require(self, 0, 1, "discount", "slow_rate", "epsilon", "exploration")
+        require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "buffer_size")
+        require(self, 1, math.inf, "n_step", "hidden")
+        require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
+        require(self, 0, math.inf, "max_grad_norm", "reward_scale")
+        require(self, 0, 1, "discount", "tau", "epsilon", "exploration")
+
+    @property
+    def expert(self) -> None:
+        """Nobody's actions are wanted."""
+        return None
+
+    @property
+    def length(self) -> int:
+        return self.n_step
+
+    @property
+    def windows(self) -> int:
+        return self.batch_size
 
     def init(
-        self,
-        observation: spaces.Box,
-        action: spaces.Box | spaces.Discrete,
-        key: PRNGKeyArray,
-        auxiliary: Auxiliary | None = None,
-    ) -> DQNState:
-        """A fresh agent for these spaces.
+        self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
+    ) -> OffPolicyState:
+        """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are continuous.
+            HeadstartError: the actions are not one choice, or all of `total` steps would be random.
         """
-        if not isinstance(action, spaces.Discrete):
+        if not spec.actions.discrete or spec.actions.shape:
             raise HeadstartError(
-                f"DQN takes discrete actions, got {action}: use learner.algorithm sac or ppo"
+                f"DQN takes one choice for an action, and {spec.name} takes {spec.actions}: use "
+                "learner.algorithm sac or ppo"
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
-        encoder = encoder_for(observation.shape, False, encoder_key)
-        actor = GreedyActor(encoder.size, int(action.n), self.hidden, actor_key)
-        started = None if auxiliary is None else auxiliary.init(encoder, auxiliary_key)
-        return self.with_parts(Policy(actor, encoder), started)
+        encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
+        memory = NoMemory(encoders.size, spec.actions.width, 0, key)
+        actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
+        judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)
+        agent = self._agent(policy_for(spec, actor, encoders, memory), judge)
+        return begun(self, spec, agent, total)
 
-    def with_parts(self, policy: Policy, auxiliary: Any = None) -> DQNState:
-        """An agent that starts from these parts, with a fresh optimiser."""
-        slow: Any = jax.tree.map(jnp.copy, policy)
-        return DQNState(policy, slow, self._optimiser.init(policy), auxiliary)  # pyright: ignore
+    def _agent(self, policy: ActorPolicy, auxiliary: Any) -> DQNAgent:
+        """One that starts from this policy, with a fresh optimiser."""
+        return DQNAgent(policy, policy, self._optimiser.init(_trained(policy)), auxiliary)
 
-    def knowledge(self, state: DQNState) -> Knowledge:
+    def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
+        """What to act with while learning: at random first, then ever more greedily."""
+        if progress.done < self.learning_starts:
+            return UniformPolicy(state.policy.actions)
+        fallen = min(progress.share / self.exploration, 1.0) if self.exploration else 1.0
+        epsilon = jnp.float32(1.0 + fallen * (self.epsilon - 1.0))
+        return eqx.tree_at(lambda policy: policy.actor.epsilon, state.policy, epsilon)
+
+    def policy(self, state: OffPolicyState) -> ActorPolicy:
+        """What was learned to do."""
+        return state.policy
+
+    def knowledge(self, state: OffPolicyState) -> Knowledge:
         """What the agent learned: the policy, which is greedy for its Q-function."""
         return knowledge_of(state.policy)
 
-    def graft(self, knowledge: Knowledge, state: DQNState) -> DQNState:
+    def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
         """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
-        return self.with_parts(grafted(state.policy, knowledge, every=False), state.auxiliary)
-
-    def explorer(self, state: DQNState, progress: float) -> Policy:
-        """What to act with while learning."""
-        fallen = min(progress / self.exploration, 1.0) if self.exploration else 1.0
-        epsilon = jnp.float32(1.0 + fallen * (self.epsilon - 1.0))
-        return eqx.tree_at(lambda policy: policy.actor.epsilon, state.policy, epsilon)
+        policy = grafted(state.policy, knowledge, every=False)
+        agent = self._agent(policy, state.auxiliary)
+        return OffPolicyState(agent, state.replay, state.transform)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
         clip = optax.clip_by_global_norm(self.max_grad_norm)
         return optax.chain(clip, optax.adam(self.learning_rate))
 
-    def learn(
+    def update(
         self,
-        state: DQNState,
-        sample: Sample,
+        state: OffPolicyState,
+        rollout: Rollout,
+        progress: Progress,
+        hooks: Hooks,
         key: PRNGKeyArray,
-        auxiliary: Auxiliary | None = None,
-        progress: Any = 0.0,
-    ) -> tuple[DQNState, dict[str, Array]]:
+    ) -> tuple[OffPolicyState, Metrics]:
+        """Remember a rollout, then take the gradient steps that are due."""
+        return update(self, state, rollout, progress, hooks, key)
+
+    def batch(self, window: Transition) -> Batch:
+        """Transitions over at most n steps, from windows of n."""
+        return n_step(window, self.discount)
+
+    def step(
+        self,
+        agent: DQNAgent,
+        window: Transition,
+        batch: Batch,
+        auxiliary: Any,
+        share: Any,
+        key: PRNGKeyArray,
+    ) -> tuple[DQNAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
-        rows = jnp.arange(len(sample.reward))
-        best = state.policy.mode(sample.next_obs)
-        slow = state.slow_policy
-        led_to = slow.actor.values(slow.encoder(sample.next_obs))[rows, best]  # pyright: ignore
-        backup = self.reward_scale * sample.reward + sample.discount * led_to
+        rows = jnp.arange(len(batch.reward))
+        best = jnp.argmax(_values(agent.policy, batch.next_obs), axis=-1)
+        led_to = _values(agent.slow_policy, batch.next_obs)[rows, best]
+        backup = self.reward_scale * batch.reward + batch.discount * led_to
 
         def loss(parts: Any):
-            policy, parameters = parts
-            seen = activations(policy.encoder, sample.obs)
-            value = policy.actor.values(seen["features"])[rows, sample.action]
-            error = (sample.weight * optax.huber_loss(value, backup)).mean()
+            (actor, learned), parameters = parts
+            encoders = agent.policy.encoders.updated(learned)
+            layers = encoders.activations(batch.obs)
+            value = actor.values(layers["features"])[rows, batch.action]
+            error = (batch.weight * optax.huber_loss(value, backup)).mean()
             log = {"value_loss": error, "value": value.mean()}
             if auxiliary is None:
                 return error, log
-            further, judged = auxiliary.loss(parameters, policy.encoder, seen, progress, key)
+            further, judged = auxiliary.loss(parameters, encoders, layers, share, key)
             return error + further, log | judged
 
-        parts = state.policy, None if auxiliary is None else state.auxiliary.parameters
+        trained = _trained(agent.policy)
+        parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         gradient, log = jax.grad(loss, has_aux=True)(parts)
-        step, opt_state = self._optimiser.update(gradient[0], state.opt_state)
-        policy: Any = optax.apply_updates(state.policy, step)  # pyright: ignore
-        slow: Any = optax.incremental_update(policy, state.slow_policy, self.slow_rate)  # pyright: ignore
-        judge = None if auxiliary is None else auxiliary.updated(state.auxiliary, gradient[1])
-        return DQNState(policy, slow, opt_state, judge), log
+        step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
+        moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
+        encoders = agent.policy.encoders.updated(moved[1])
+        policy = eqx.tree_at(lambda p: (p.actor, p.encoders), agent.policy, (moved[0], encoders))
+        slow: Any = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
+        judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
+        return DQNAgent(policy, slow, opt_state, judge), log
+
+
+def _values(policy: ActorPolicy, obs: Any) -> Float[Array, "batch act"]:
+    """Q of every action."""
+    return cast(GreedyActor, policy.actor).values(policy.encoders(obs))
+
+
+def _trained(policy: ActorPolicy) -> Any:
+    """What the gradient changes: the actor, and learned encoders."""
+    return policy.actor, policy.encoders.learned_part

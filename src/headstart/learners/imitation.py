@@ -1,191 +1,207 @@
-"""Imitation: a student that sees what the camera sees copies a driver who sees the true state.
+"""Imitation: a student that sees what the camera sees copies an expert who sees the true state.
 
-    L(θ) = −E[log π_θ(a* | o)],   a* = teacher(s)
+    L(θ) = −E[log π_θ(a* | o)],   a* = expert(s)
 
-The student acts, the teacher says what it would have done there, and the student learns from all
+The student acts, the expert says what it would have done there, and the student learns from all
 that was said so far (DAgger; Ross, Gordon and Bagnell, AISTATS 2011, 1011.0686). It takes a
 simulator that knows the state, so it is for the source; and no rewards.
 """
 
 import math
-import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from gymnasium import spaces
-from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import EXPERT, EnvSpec
 from headstart.errors import HeadstartError
+from headstart.experience.replay import Replay, transition_row
+from headstart.experience.transition import Rollout
 from headstart.knowledge import Knowledge
-from headstart.learners.actors import CategoricalActor
-from headstart.learners.auxiliary import Auxiliary, activations
-from headstart.learners.encoders import encoder_for
-from headstart.learners.policy import Policy, greedy, knowledge_of, sampled
-from headstart.learners.rollout import seed_from
-from headstart.target import Source, Target
-
-COPIES = 64
-"""Of the source, in which the student acts."""
+from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress, rows
+from headstart.policies.actors import CategoricalActor
+from headstart.policies.encoders import encoders_for
+from headstart.policies.memory import NoMemory
+from headstart.policies.policy import (
+    AbstractPolicy,
+    ActorPolicy,
+    ExpertPolicy,
+    grafted,
+    knowledge_of,
+    policy_for,
+)
 
 
 class Student(eqx.Module):
-    """A policy in training, and the state of an auxiliary, if there is one."""
+    """A policy in training, what it was shown, and the state of an auxiliary, if there is one."""
 
-    policy: Policy
+    policy: ActorPolicy
     opt_state: optax.OptState
+    shown: Replay
+    """Observations, the group `expert` among them."""
     auxiliary: Any
+    beginner: bool = eqx.field(static=True)
+    """Whether it knows nothing, so that the expert acts first."""
 
 
 @dataclass(frozen=True)
 class Imitation:
-    """Supervised learning of one of the world's demonstrators."""
+    """Supervised learning of one of the environment's experts."""
 
-    teacher: str = "good"
-    """The demonstrator."""
+    expert: str = "good"
+    """Whose actions are learned."""
     hidden: tuple[int, ...] = (64,)
     """Widths of the policy's hidden layers."""
-    rounds: int = 20
-    """Of acting and learning, in turn; in a beginner's first the teacher acts."""
+    encoders: tuple[str, ...] = ()
+    """Encoders in place of the usual ones, as group=name or group=module:Class."""
+    num_envs: int = 64
+    """Copies of the environment stepped at once."""
+    rollout_length: int = 20
+    """Steps of each copy between two rounds of updates; the expert acts in a beginner's first."""
     updates: int = 2_500
     """Gradient steps in all."""
-    batch: int = 128
+    batch_size: int = 128
     """Observations in a gradient step."""
     learning_rate: float = 1e-3
     """Adam's step size, which falls linearly to 0."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary"})
+    on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
-        require(self, 1, math.inf, "updates", "batch")
-        require(self, 1, self.updates, "rounds")
+        require(self, 1, math.inf, "num_envs", "rollout_length", "updates", "batch_size", "hidden")
         require(self, 0, math.inf, "learning_rate")
 
     def init(
-        self,
-        observation: spaces.Box,
-        action: spaces.Box | spaces.Discrete,
-        key: PRNGKeyArray,
-        auxiliary: Auxiliary | None = None,
-        policy: Policy | None = None,
+        self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
     ) -> Student:
-        """A student that knows what `policy` does, or nothing.
+        """A student that knows nothing yet, with room for what it sees in `total` steps.
 
         Raises:
-            HeadstartError: actions are not discrete.
+            HeadstartError: actions are not choices, or it is not said how long it learns.
         """
-        if not isinstance(action, spaces.Discrete):
+        if not spec.actions.discrete:
             raise HeadstartError("imitation is of discrete actions: use another learner")
+        if total is None or EXPERT not in spec.groups:
+            raise HeadstartError(
+                "imitation asks an expert, who is in the source alone: it does not learn from "
+                "episodes of a target"
+            )
+        if self.rounds(total) > self.updates:
+            raise HeadstartError(
+                f"{total} steps are {self.rounds(total)} rounds, and there are {self.updates} "
+                "updates: raise learner.updates or learner.rollout_length"
+            )
         actor_key, encoder_key, judge_key = jax.random.split(key, 3)
-        if policy is None:
-            encoder = encoder_for(observation.shape, False, encoder_key)
-            actor = CategoricalActor(encoder.size, int(action.n), self.hidden, actor_key)
-            policy = Policy(actor, encoder)
-        known: Any = jax.tree.map(jnp.copy, policy)  # gradient steps give up what they start from
-        judge = None if auxiliary is None else auxiliary.init(known.encoder, judge_key)
-        return Student(known, self.optimiser.init(known), judge)
+        encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
+        memory = NoMemory(encoders.size, spec.actions.width, 0, key)
+        actor = CategoricalActor(encoders.size, spec.actions, self.hidden, actor_key)
+        policy = policy_for(spec, actor, encoders, memory)
+        judge = hooks.auxiliary and hooks.auxiliary.init(encoders, judge_key)
+        row = transition_row(spec).obs
+        shown = Replay.empty(row, total, self.num_envs, self.rollout_length)
+        return Student(policy, self._optimiser.init(_trained(policy)), shown, judge, beginner=True)
 
-    def knowledge(self, student: Student) -> Knowledge:
+    def rounds(self, total: int) -> int:
+        """Of acting and learning, in turn, in `total` steps."""
+        return -(-total // (self.num_envs * self.rollout_length))
+
+    def behaviour(self, state: Student, progress: Progress) -> AbstractPolicy:
+        """The student; in a beginner's first round, the expert."""
+        return ExpertPolicy() if state.beginner and progress.done == 0 else state.policy
+
+    def policy(self, state: Student) -> ActorPolicy:
+        """What was learned to do."""
+        return state.policy
+
+    def knowledge(self, state: Student) -> Knowledge:
         """What the student learned: a policy, and how it sees."""
-        return knowledge_of(student.policy)
+        return knowledge_of(state.policy)
+
+    def graft(self, knowledge: Knowledge, state: Student) -> Student:
+        """A student that knows what the knowledge's policy does, its optimiser fresh."""
+        policy = grafted(state.policy, knowledge, every=False)
+        fresh = self._optimiser.init(_trained(policy))
+        return Student(policy, fresh, state.shown, state.auxiliary, beginner=False)
 
     @property
-    def optimiser(self) -> optax.GradientTransformation:
-        """Of the policy and its encoder."""
+    def _optimiser(self) -> optax.GradientTransformation:
         rate = optax.linear_schedule(self.learning_rate, 0.0, self.updates)
         return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate))
 
-
-def train(
-    imitation: Imitation,
-    source: Source | Target,
-    steps: int,
-    key: PRNGKeyArray,
-    auxiliary: Auxiliary | None = None,
-    policy: Policy | None = None,
-) -> Student:
-    """A student of the teacher's actions in at least `steps` steps of `source`, not resumed.
-
-    It starts from `policy`, if there is one, and then acts in the first round too.
-    """
-    start_key, seed_key, run_key = jax.random.split(key, 3)
-    space = source.environment.observation_space, source.environment.action_space
-    student = imitation.init(*space, start_key, auxiliary, policy)
-    batch = source.start(COPIES, seed_from(seed_key))
-    length = -(-steps // (COPIES * imitation.rounds))
-    seen = np.zeros((imitation.rounds, length, COPIES, *space[0].shape), space[0].dtype)
-    wanted = np.zeros((imitation.rounds, length, COPIES), np.int32)
-    first, began = source.meter.steps, time.monotonic()
-    obs = batch.reset()
-    for turn in range(imitation.rounds):
-        act_key, update_key = jax.random.split(jax.random.fold_in(run_key, turn))
-        for t in range(length):
-            seen[turn, t], wanted[turn, t] = obs, batch.demonstrated(imitation.teacher)
-            blank = turn == 0 and policy is None
-            action = wanted[turn, t] if blank else sampled(student.policy, obs, act_key, t)
-            obs = batch.step(np.asarray(action)).obs
-        fresh = seen[turn].reshape(-1, *space[0].shape)
-        agreed = np.asarray(greedy(student.policy, fresh)) == wanted[turn].ravel()
-        log: dict[str, Any] = {"agreement": agreed.mean()}
-        if auxiliary is not None:
-            log |= auxiliary.measure(student.auxiliary, student.policy.encoder, jnp.asarray(fresh))
-        count = imitation.updates // imitation.rounds
-        student, learned = _updates(
-            imitation, count, student, seen, wanted, turn + 1, auxiliary,
-            turn / imitation.rounds, update_key,
-        )  # fmt: skip
-        taken, returns = source.meter.steps - first, batch.finished()
-        source.journal.log(
-            phase=source.journal.phase, steps=source.meter.steps, episodes=source.meter.episodes,
-            train_return=float(np.mean(returns)) if returns else None,
-            **{name: float(value) for name, value in (log | learned).items()},
-            steps_per_second=round(taken / (time.monotonic() - began)),
-        )  # fmt: skip
-        source.journal.progress(source.journal.phase, taken, steps)
-    return student
+    def update(
+        self,
+        state: Student,
+        rollout: Rollout,
+        progress: Progress,
+        hooks: Hooks,
+        key: PRNGKeyArray,
+    ) -> tuple[Student, Metrics]:
+        """Remember what was seen, and take this round's gradient steps on all that was."""
+        count = self.updates // self.rounds(progress.total)
+        shown, rest = state.shown, eqx.tree_at(lambda s: s.shown, state, None)
+        return _update(
+            self, count, shown, rest, rollout.steps.obs, hooks.auxiliary, progress.share, key
+        )
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _updates(
+def _update(
     imitation: Imitation,
     count: int,
+    shown: Replay,
     student: Student,
-    seen: Shaped[Array, "rounds time env ..."],
-    wanted: Int[Array, "rounds time env"],
-    rounds: Int[Array, ""] | int,
-    auxiliary: Auxiliary | None,
-    progress: Any,
+    obs: Any,
+    auxiliary: Any,
+    share: Any,
     key: PRNGKeyArray,
-) -> tuple[Student, dict[str, Array]]:
-    """`count` gradient steps on what was seen in the first `rounds` rounds."""
-    most = rounds * wanted[0].size
-    seen, wanted = seen.reshape(-1, *seen.shape[3:]), wanted.ravel()
+) -> tuple[Student, Metrics]:
+    """`count` gradient steps on all that was shown."""
+    fresh = rows(obs)
+    chosen = student.policy.actor.mode(student.policy.encoders(fresh))
+    agreed = (chosen == fresh[EXPERT]).mean()
+    shown = shown.add(obs)
+    most = shown.filled * shown.num_envs
+    all_rows = rows(shown.columns)
 
-    def one(student: Student, key: PRNGKeyArray):
+    def one(carry: Any, key: PRNGKeyArray):
+        policy, opt_state, judge = carry
         rows_key, loss_key = jax.random.split(key)
-        rows = jax.random.randint(rows_key, (imitation.batch,), 0, most)
+        chosen = jax.random.randint(rows_key, (imitation.batch_size,), 0, most)
+        seen = jax.tree.map(lambda x: x[chosen], all_rows)
 
-        def loss(policy: Policy, parameters: Any):
-            shown = activations(policy.encoder, seen[rows])
-            log_prob, _ = policy.actor.log_prob_and_entropy(shown["features"], wanted[rows])  # pyright: ignore
+        def loss(parts: Any, parameters: Any):
+            actor, learned = parts
+            encoders = policy.encoders.updated(learned)
+            layers = encoders.activations(seen)
+            log_prob, _ = actor.log_prob_and_entropy(layers["features"], seen[EXPERT])
             own = -log_prob.mean()
             if auxiliary is None:
                 return own, {"imitation_loss": own}
-            further, log = auxiliary.loss(parameters, policy.encoder, shown, progress, loss_key)
+            further, log = auxiliary.loss(parameters, encoders, layers, share, loss_key)
             return own + further, log | {"imitation_loss": own}
 
-        parameters = None if auxiliary is None else student.auxiliary.parameters
-        gradients, log = jax.grad(loss, (0, 1), has_aux=True)(student.policy, parameters)
-        step, opt_state = imitation.optimiser.update(gradients[0], student.opt_state)
-        policy: Any = optax.apply_updates(student.policy, step)  # pyright: ignore
-        judge = student.auxiliary
+        parameters = None if auxiliary is None else judge.parameters
+        trained = _trained(policy)
+        gradients, log = jax.grad(loss, (0, 1), has_aux=True)(trained, parameters)
+        step, opt_state = imitation._optimiser.update(gradients[0], opt_state)
+        moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
+        encoders = policy.encoders.updated(moved[1])
+        policy = eqx.tree_at(lambda p: (p.actor, p.encoders), policy, (moved[0], encoders))
         if auxiliary is not None:
             judge = auxiliary.updated(judge, gradients[1])
-        return Student(policy, opt_state, judge), log
+        return (policy, opt_state, judge), log
 
-    student, logs = jax.lax.scan(one, student, jax.random.split(key, count))
-    return student, jax.tree.map(lambda x: x.mean(), logs)
+    start = student.policy, student.opt_state, student.auxiliary
+    (policy, opt_state, judge), logs = jax.lax.scan(one, start, jax.random.split(key, count))
+    student = Student(policy, opt_state, shown, judge, student.beginner)
+    return student, jax.tree.map(lambda x: x.mean(), logs) | {"agreement": agreed}
+
+
+def _trained(policy: ActorPolicy) -> Any:
+    """What the gradient changes: the actor, and learned encoders."""
+    return cast(CategoricalActor, policy.actor), policy.encoders.learned_part

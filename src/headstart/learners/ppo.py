@@ -5,50 +5,79 @@
 with A from GAE(λ) (Schulman et al., 2016), bootstrapped with the value of the observation that a
 truncated episode ended in. Observations and values are normalised by statistics that live in the
 agent's state, so that they are saved, resumed and carried over with it.
+
+With a memory, a gradient step is on whole columns of a rollout: policy and critic are run again
+from what they remembered at its start, afresh where an episode begins.
 """
 
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from gymnasium import spaces
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import PRIVILEGED, EnvSpec, Group
+from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError
+from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
-from headstart.learners.actors import CategoricalActor, GaussianActor
-from headstart.learners.auxiliary import Auxiliary, activations
-from headstart.learners.encoders import Convolutions, Statistics, encoder_for
-from headstart.learners.networks import MLP
-from headstart.learners.policy import Policy, grafted, knowledge_of
+from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
+from headstart.policies.actors import StochasticActor, stochastic_actor
+from headstart.policies.encoders import Encoders, Statistics, encoders_for
+from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, ahead
+from headstart.policies.networks import MLP
+from headstart.policies.policy import (
+    AbstractPolicy,
+    ActorPolicy,
+    described,
+    grafted,
+    knowledge_of,
+    policy_for,
+)
 
 
-class Transitions(NamedTuple):
-    """A chunk of experience, `[time, environments, ...]`; an episode's end cuts a column."""
+class Critic(eqx.Module):
+    """V of what was told so far: it may read more than the policy, and has a memory of its own."""
 
-    obs: Shaped[Array, "time env *obs"]
-    action: Shaped[Array, "time env ..."]
-    reward: Float[Array, "time env"]
-    next_obs: Shaped[Array, "time env *obs"]
-    terminated: Bool[Array, "time env"]
-    truncated: Bool[Array, "time env"]
-    weight: Float[Array, "time env"]
-    """What the policy's loss weighs a transition with."""
-    valid: Float[Array, "time env"]
-    """1 for experience, 0 for padding."""
+    memory: AbstractMemory
+    privileged: Encoders
+    """Of what the critic reads and the policy does not."""
+    value: MLP
+
+
+class ActorCritic(AbstractPolicy):
+    """Acts as its policy does, and carries what the critic remembers along."""
+
+    policy: ActorPolicy
+    critic: Critic
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (*self.policy.reads, *self.critic.privileged.reads)
+
+    def initial(self, num: int) -> Memory:
+        return self.policy.initial(num), self.critic.memory.initial(num)
+
+    def step(self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None) -> tuple[Any, Memory]:
+        action, own = self.policy.step(told, memory[0], key)
+        x = _judged(self.critic, self.policy.encoders(told.obs), told.obs)
+        last = described(told.last_action, self.policy.actions)
+        _, critics = self.critic.memory(x, last, memory[1])
+        return action, (own, critics)
 
 
 class PPOState(eqx.Module):
     """All that PPO learns and remembers."""
 
-    policy: Policy
-    critic: MLP
+    policy: ActorPolicy
+    critic: Critic
     returns: Statistics
     opt_state: optax.OptState
     auxiliary: Any = None
@@ -60,61 +89,97 @@ class PPO:
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers, of actor and critic alike."""
-    environments: int = 64
+    memory: str = "none"
+    """What is carried from step to step: none, or gru."""
+    memory_size: int = 64
+    """Width of the memory, if there is one."""
+    encoders: tuple[str, ...] = ()
+    """Encoders in place of the usual ones, as group=name or group=module:Class."""
+    num_envs: int = 64
     """Copies of the environment stepped at once."""
-    steps: int = 32
+    rollout_length: int = 32
     """Steps of each copy between two updates."""
     epochs: int = 10
     """Passes over the experience of an update."""
-    minibatch: int = 256
+    minibatch_size: int = 256
     """Transitions in a gradient step."""
     learning_rate: float = 5e-4
     """Adam's step size at the start; it falls linearly to a tenth during training."""
     discount: float = 0.995
     """γ."""
-    trace: float = 0.97
+    gae_lambda: float = 0.97
     """λ of the advantage estimate."""
-    clip: float = 0.2
+    clip_eps: float = 0.2
     """ε of the clipped objective."""
     max_kl: float = 0.03
     """The policy stands still for the rest of an update once it is this far from where it began."""
-    entropy: float = 0.0
+    entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "weights"})
+    on_policy: ClassVar[bool] = True
 
     def __post_init__(self):
-        require(self, 1, math.inf, "environments", "steps", "epochs", "minibatch")
-        require(self, 0, 1, "discount", "trace")
-        require(self, 0, math.inf, "learning_rate", "clip", "max_kl", "entropy", "max_grad_norm")
-        if not self.hidden or min(self.hidden) < 1:
-            raise HeadstartError(f"hidden must be widths of at least 1, got {self.hidden}")
+        require(self, 1, math.inf, "num_envs", "rollout_length", "epochs", "minibatch_size")
+        require(self, 1, math.inf, "hidden", "memory_size")
+        require(self, 0, 1, "discount", "gae_lambda")
+        require(self, 0, math.inf, "learning_rate", "clip_eps", "max_kl", "entropy_coef")
+        require(self, 0, math.inf, "max_grad_norm")
+
+    @property
+    def expert(self) -> None:
+        """Nobody's actions are wanted."""
+        return None
 
     def init(
-        self,
-        observation: spaces.Box,
-        action: spaces.Box | spaces.Discrete,
-        key: PRNGKeyArray,
-        auxiliary: Auxiliary | None = None,
+        self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
     ) -> PPOState:
-        """A fresh agent for these spaces."""
-        actor_key, critic_key = jax.random.split(key)
-        encoder = encoder_for(observation.shape, True, jax.random.fold_in(key, 2))
-        if isinstance(action, spaces.Discrete):
-            actor = CategoricalActor(encoder.size, int(action.n), self.hidden, actor_key)
-        else:
-            actor = GaussianActor(encoder.size, action.shape[0], self.hidden, actor_key)
-        critic = MLP((encoder.size, *self.hidden, 1), 1.0, critic_key)
-        judge_key = jax.random.fold_in(key, 3)
-        judge = None if auxiliary is None else auxiliary.init(encoder, judge_key)
-        return self.with_parts(Policy(actor, encoder), critic, Statistics(1), judge)
+        """A fresh agent for a domain of this spec.
 
-    def with_parts(
-        self, policy: Policy, critic: MLP, returns: Statistics, auxiliary: Any = None
+        Raises:
+            HeadstartError: a name of an encoder or a memory is unknown, or does not suit.
+        """
+        actor_key, critic_key = jax.random.split(key)
+        encoders = encoders_for(spec, "statistics", self.encoders, jax.random.fold_in(key, 2))
+        privileged = encoders_for(
+            spec, "statistics", (), key, only=[g for g in spec.groups if g == PRIVILEGED]
+        )
+        remembers: Any = MEMORIES.find(self.memory)
+        memory_keys = jax.random.split(jax.random.fold_in(key, 4))
+        act = spec.actions.width
+        own = remembers(encoders.size, act, self.memory_size, memory_keys[0])
+        size = encoders.size + privileged.size
+        critics = remembers(size, act, self.memory_size, memory_keys[1])
+        actor = stochastic_actor(own.size, spec.actions, self.hidden, actor_key)
+        value = MLP((critics.size, *self.hidden, 1), 1.0, critic_key)
+        judge_key = jax.random.fold_in(key, 3)
+        judge = hooks.auxiliary and hooks.auxiliary.init(encoders, judge_key)
+        policy = policy_for(spec, actor, encoders, own)
+        critic = Critic(critics, privileged, value)
+        return self._with_parts(policy, critic, Statistics(Group((1,))), judge)
+
+    def _with_parts(
+        self, policy: ActorPolicy, critic: Critic, returns: Statistics, auxiliary: Any = None
     ) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
-        opt_state = self._optimiser.init(_trained(policy, critic))  # pyright: ignore[reportArgumentType]
+        opt_state = self._optimiser.init(trained(policy, critic))  # pyright: ignore[reportArgumentType]
         return PPOState(policy, critic, returns, opt_state, auxiliary)
+
+    def behaviour(self, state: PPOState, progress: Progress) -> AbstractPolicy:
+        """The policy; where it has a memory, the critic's goes along."""
+        if self.memory == "none":
+            return state.policy
+        return ActorCritic(state.policy, state.critic)
+
+    def arranged(self, tried: Episodes, weight: np.ndarray | None = None) -> Rollout:
+        """Whole episodes as a rollout; each in a column of its own where there is a memory."""
+        rollout = tried.column if self.memory == "none" else tried.columns
+        return rollout(self.minibatch_size, weight)
+
+    def policy(self, state: PPOState) -> ActorPolicy:
+        """What was learned to do."""
+        return state.policy
 
     def knowledge(self, state: PPOState) -> Knowledge:
         """What the agent learned, as parts: policy, critic, statistics."""
@@ -126,7 +191,7 @@ class PPO:
         if "critic" in knowledge.parts:
             critic = knowledge.graft("critic", critic)
         policy = grafted(state.policy, knowledge, every=False)
-        return self.with_parts(policy, *critic, state.auxiliary)
+        return self._with_parts(policy, *critic, state.auxiliary)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
@@ -138,27 +203,32 @@ class PPO:
     def update(
         self,
         state: PPOState,
-        batch: Transitions,
-        anneal: float,
+        rollout: Rollout,
+        progress: Progress,
+        hooks: Hooks,
         key: PRNGKeyArray,
-        auxiliary: Auxiliary | None = None,
-        progress: float = 0.0,
-    ) -> tuple[PPOState, dict[str, Array]]:
-        """Improve the agent on `batch`; `anneal` in [0, 1] scales the learning rate.
-
-        An auxiliary's loss is added, after `progress` in [0, 1] of the training.
+    ) -> tuple[PPOState, Metrics]:
+        """Improve the agent on what its behaviour policy has just done.
 
         Raises:
-            HeadstartError: `time × env` is not a multiple of `minibatch`.
+            HeadstartError: the rollout cannot be cut into minibatches.
         """
-        time, environments = batch.reward.shape
-        if time * environments % self.minibatch:
+        time, env = rollout.steps.reward.shape
+        each, unit = self._cut(time)
+        units = time * env // unit
+        if units % each:
             raise HeadstartError(
-                f"{environments} environments × {time} steps is not a multiple of the minibatch "
-                f"of {self.minibatch}: change learner.environments, steps or minibatch"
+                f"{env} environments × {time} steps is not a multiple of the minibatch of "
+                f"{each * unit}: change learner.num_envs, rollout_length or minibatch_size"
             )
-        rate = jnp.asarray(self.learning_rate * anneal, jnp.float32)
-        return _update(self, state, batch, rate, key, auxiliary, progress)
+        rate = jnp.asarray(self.learning_rate * (1 - 0.9 * progress.share), jnp.float32)
+        return _update(self, state, rollout, rate, progress.share, hooks.auxiliary, key)
+
+    def _cut(self, time: int) -> tuple[int, int]:
+        """How many units a minibatch has, and how many steps a unit: one, or a whole column."""
+        if self.memory == "none":
+            return self.minibatch_size, 1
+        return max(self.minibatch_size // time, 1), time
 
 
 def advantages(
@@ -168,11 +238,11 @@ def advantages(
     terminated: Bool[Array, "time env"],
     truncated: Bool[Array, "time env"],
     discount: float,
-    trace: float,
+    gae_lambda: float,
 ) -> Float[Array, "time env"]:
     """GAE(λ). `next_value` is V of where each action led, also where an episode was truncated."""
     delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
-    decay = discount * trace * (1.0 - (terminated | truncated))
+    decay = discount * gae_lambda * (1.0 - (terminated | truncated))
 
     def back(advantage, step):
         delta, decay = step
@@ -183,132 +253,224 @@ def advantages(
     return result
 
 
+class Samples(NamedTuple):
+    """What a minibatch is drawn from: units side by side, `[steps of a unit, units, ...]`."""
+
+    seen: Any
+    """Features; or groups, where encoders are learned."""
+    privileged: Array | None
+    last_action: Array
+    begins: Array
+    memory: Memory
+    """Of policy and critic at each unit's start, `[units, ...]`."""
+    action: Array
+    log_prob: Array
+    advantage: Array
+    value: Array
+    weight: Array
+    valid: Array
+
+    def take(self, rows: Array) -> "Samples":
+        """Some units."""
+        columns = self._replace(memory=())
+        memory = jax.tree.map(lambda x: x[rows], self.memory)
+        return jax.tree.map(lambda x: x[:, rows], columns)._replace(memory=memory)
+
+
 @partial(jax.jit, static_argnums=0)
 def _update(
     ppo: PPO,
     state: PPOState,
-    batch: Transitions,
+    rollout: Rollout,
     rate: Array,
-    key: PRNGKeyArray,
-    auxiliary: Auxiliary | None,
     progress: Any,
-) -> tuple[PPOState, dict[str, Array]]:
-    valid = batch.valid.reshape(-1)
-    encoder = state.policy.encoder
-    # The behaviour policy normalised with the old statistics: so must π_old and the old values.
-    features, next_features = encoder(batch.obs), encoder(batch.next_obs)
-    scale = jnp.sqrt(state.returns.var[0] + 1e-8)
-    shift = state.returns.mean[0]
+    auxiliary: Any,
+    key: PRNGKeyArray,
+) -> tuple[PPOState, Metrics]:
+    samples, returns, critic = _prepared(ppo, state, rollout)
+    policy = state.policy
+    count = samples.weight.shape[1]
+    each, _ = ppo._cut(rollout.steps.reward.shape[0])
+    used = samples.valid.max(0)  # padding fills whole units of one step, and the ends of columns
+    visited = jnp.ceil(used.sum() / each).astype(int)
+    gradient_of = jax.grad(partial(_loss, ppo, policy, auxiliary, progress), (0, 1), has_aux=True)
 
-    def value_of(x):
-        return state.critic(x)[..., 0] * scale + shift
-
-    value = value_of(features)
-    gae = advantages(
-        batch.reward, value, value_of(next_features), batch.terminated, batch.truncated,
-        ppo.discount, ppo.trace,
-    )  # fmt: skip
-    weight = batch.weight * batch.valid
-    mean = (weight * gae).sum() / weight.sum()
-    std = jnp.sqrt((weight * (gae - mean) ** 2).sum() / weight.sum())
-    returns = state.returns.merge((value + gae).reshape(-1, 1), valid, limit=1e5)
-    new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
-    critic = _rescaled(state.critic, scale / new_scale, (shift - new_shift) / new_scale)
-    actor = cast(CategoricalActor | GaussianActor, state.policy.actor)
-    log_prob, _ = actor.log_prob_and_entropy(features, batch.action)
-    size = valid.size
-    samples = jax.tree.map(
-        lambda x: x.reshape(size, *x.shape[2:]),
-        {
-            "obs": batch.obs if isinstance(encoder, Convolutions) else features,
-            "action": batch.action,
-            "log_prob": log_prob,
-            "advantage": (gae - mean) / (std + 1e-8),
-            "value": (value + gae - new_shift) / new_scale,
-            "weight": weight,
-            "valid": batch.valid,
-        },
-    )
-
-    def loss(parts, parameters, s, key):
-        actor, critic, learned = parts
-        convolved = isinstance(learned, Convolutions)
-        seen = activations(learned, s["obs"]) if convolved else {"features": s["obs"]}
-        features = seen["features"]
-        log_prob, entropy = actor.log_prob_and_entropy(features, s["action"])
-        # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.
-        log_ratio = jnp.where(s["weight"] > 0, log_prob - s["log_prob"], 0.0)
-        ratio = jnp.exp(log_ratio)
-        clipped = jnp.clip(ratio, 1 - ppo.clip, 1 + ppo.clip)
-        gain = jnp.minimum(ratio * s["advantage"], clipped * s["advantage"])
-        total = jnp.maximum(s["weight"].sum(), 1.0)
-        policy_loss = -(s["weight"] * gain).sum() / total
-        error = critic(features)[..., 0] - s["value"]
-        value_loss = 0.5 * (s["valid"] * error**2).sum() / jnp.maximum(s["valid"].sum(), 1.0)
-        log = {
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy": entropy,
-            "kl": (s["weight"] * (ratio - 1 - log_ratio)).sum() / total,
-            "clipped": (s["weight"] * (jnp.abs(ratio - 1) > ppo.clip)).sum() / total,
-        }
-        total_loss = policy_loss + value_loss - ppo.entropy * entropy
-        if auxiliary is None:
-            return total_loss, log
-        further, judged = auxiliary.loss(parameters, learned, seen, progress, key)
-        return total_loss + further, log | judged
-
-    def minibatch(rows, key, carry):
-        parts, opt_state, moving, judge, _ = carry
+    def minibatch(carry, rows, key):
+        parts, opt_state, moving, judge = carry
         parameters = None if auxiliary is None else judge.parameters
-        chosen = jax.tree.map(lambda x: x[rows], samples)
-        gradients, log = jax.grad(loss, (0, 1), has_aux=True)(parts, parameters, chosen, key)
-        gradient, judge_gradient = gradients
+        (gradient, judge_gradient), log = gradient_of(parts, parameters, samples.take(rows), key)
         if auxiliary is not None:
             judge = auxiliary.updated(judge, judge_gradient)
         step: Any
         step, opt_state = ppo._optimiser.update(gradient, opt_state)
         moving = moving & (log["kl"] <= ppo.max_kl)
-        # A learned encoder is the policy's as much as the critic's: it stands still with it.
+        # Learned encoders are the policy's as much as the critic's: they stand still with it.
         held = jnp.where(moving, rate, 0.0)
         rates = held, rate, held
         parts = tuple(
             jax.tree.map(lambda p, s, r=r: p - r * s, part, part_step)
             for part, part_step, r in zip(parts, step, rates, strict=True)
         )
-        return parts, opt_state, moving, judge, log
+        return (parts, opt_state, moving, judge), log
 
     def epoch(carry, key):
         # Padding sorts to the end, and only the minibatches before it are visited.
-        order = jnp.argsort(jax.random.uniform(key, (size,)) + (1.0 - valid))
-        rows = order.reshape(-1, ppo.minibatch)
-        visited = jnp.ceil(valid.sum() / ppo.minibatch).astype(int)
+        order = jnp.argsort(jax.random.uniform(key, (count,)) + (1.0 - used))
 
-        def visit(i, carry):
-            return minibatch(rows[i], jax.random.fold_in(key, i), carry)
+        def visit(carry, i_rows):
+            i, rows = i_rows
+            step_key = jax.random.fold_in(key, i)
+            if rollout.valid is None:
+                return minibatch(carry, rows, step_key)
+            log = jax.eval_shape(minibatch, carry, rows, step_key)[1]
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
+            return jax.lax.cond(
+                i < visited,
+                lambda carry: minibatch(carry, rows, step_key),
+                lambda carry: (carry, nothing),
+                carry,
+            )
 
-        return jax.lax.fori_loop(0, visited, visit, carry), None
+        rows = order.reshape(-1, each)
+        carry, log = jax.lax.scan(visit, carry, (jnp.arange(len(rows)), rows))
+        return carry, jax.tree.map(lambda x: x[visited - 1], log)
 
-    parts = _trained(state.policy, critic)
-    few = jax.tree.map(lambda x: x[: ppo.minibatch], samples)
-    own = None if auxiliary is None else state.auxiliary.parameters
-    log = jax.eval_shape(loss, parts, own, few, key)[1]
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log)
-    start = parts, state.opt_state, jnp.array(True), state.auxiliary, nothing
-    (parts, opt_state, _, judge, log), _ = jax.lax.scan(
+    start = trained(policy, critic), state.opt_state, jnp.array(True), state.auxiliary
+    (parts, opt_state, _, judge), log = jax.lax.scan(
         epoch, start, jax.random.split(key, ppo.epochs)
     )
-    actor, critic, learned = parts
-    if isinstance(encoder, Statistics):
-        encoder = encoder.merge(batch.obs.reshape(size, -1), valid)
-    policy = Policy(actor, encoder if learned is None else learned)
+    head, (critic_memory, value), learned = parts
+    valid = jnp.ones(rollout.steps.reward.size) if rollout.valid is None else rollout.valid
+    valid = valid.reshape(-1)
+    encoders = policy.encoders.updated(learned).merge(rollout.steps.obs, valid)
+    privileged = critic.privileged.merge(rollout.steps.obs, valid)
+    policy = eqx.tree_at(lambda p: (p.actor, p.memory, p.encoders), policy, (*head, encoders))
+    critic = Critic(critic_memory, privileged, value)
+    log = jax.tree.map(lambda x: x[-1], log)
     return PPOState(policy, critic, returns, opt_state, judge), log
 
 
-def _trained(policy: Policy, critic: MLP) -> tuple[Any, MLP, Convolutions | None]:
-    """What the gradient changes: actor, critic and, where it is learned, the encoder."""
-    encoder = policy.encoder
-    return policy.actor, critic, encoder if isinstance(encoder, Convolutions) else None
+def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Statistics, Critic]:
+    """What minibatches are drawn from, the statistics of returns, and the critic in their units."""
+    policy, critic, steps = state.policy, state.critic, rollout.steps
+    told = rollout.timesteps()
+    # The behaviour policy normalised with the old statistics: so must π_old and the old values.
+    features, next_features = policy.encoders(steps.obs), policy.encoders(steps.next_obs)
+    last, taken = (described(a, policy.actions) for a in (told.last_action, steps.action))
+    recurrent = ppo.memory != "none"
+    memory = rollout.memory
+    if recurrent and not memory:  # whole episodes begin with nothing remembered
+        env = rollout.begins.shape[0]
+        memory = policy.initial(env), critic.memory.initial(env)
+    own, critics = memory if recurrent else ((), ())
+    scale = jnp.sqrt(state.returns.var[0] + 1e-8)
+    shift = state.returns.mean[0]
+
+    x = _judged(critic, features, steps.obs)
+    remembered, states = critic.memory.unroll(x, last, told.begins, critics)
+    value = critic.value(remembered)[..., 0] * scale + shift
+    led_to = _judged(critic, next_features, steps.next_obs)
+    led_to = ahead(critic.memory, led_to, taken, states)
+    next_value = critic.value(led_to)[..., 0] * scale + shift
+    gae = advantages(
+        steps.reward, value, next_value, steps.terminated, steps.truncated,
+        ppo.discount, ppo.gae_lambda,
+    )  # fmt: skip
+    ones = jnp.ones_like(steps.reward)
+    valid = ones if rollout.valid is None else rollout.valid
+    weight = valid if rollout.weight is None else rollout.weight * valid
+    mean = (weight * gae).sum() / weight.sum()
+    std = jnp.sqrt((weight * (gae - mean) ** 2).sum() / weight.sum())
+    returns = state.returns.merge((value + gae).reshape(-1, 1), valid.reshape(-1), limit=1e5)
+    new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
+    rescaled = _rescaled(critic.value, scale / new_scale, (shift - new_shift) / new_scale)
+    x, _ = policy.memory.unroll(features, last, told.begins, own)
+    actor = cast(StochasticActor, policy.actor)
+    log_prob, _ = actor.log_prob_and_entropy(x, steps.action)
+
+    seen = {n: steps.obs[n] for n in policy.reads} if policy.encoders.learned else features
+    samples = Samples(
+        seen, critic.privileged(steps.obs) if critic.privileged.reads else None,
+        last, told.begins, memory, steps.action, log_prob, (gae - mean) / (std + 1e-8),
+        (value + gae - new_shift) / new_scale, weight, valid,
+    )  # fmt: skip
+    if not recurrent:  # a unit is one step
+        samples = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), samples)
+    return samples, returns, Critic(critic.memory, critic.privileged, rescaled)
+
+
+def _loss(
+    ppo: PPO,
+    policy: ActorPolicy,
+    auxiliary: Any,
+    progress: Any,
+    parts: Any,
+    parameters: Any,
+    s: Samples,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Metrics]:
+    """PPO's loss, and an auxiliary's, on some samples; `policy` is for what is not trained."""
+    (actor, memory), (critic_memory, critic), learned = parts
+    encoders = policy.encoders.updated(learned)
+    if learned:
+        layers = encoders.activations(s.seen)
+        features = layers["features"]
+    else:
+        layers, features = {"features": s.seen}, s.seen
+    own, critics = s.memory if s.memory else ((), ())
+    x, _ = memory.unroll(features, s.last_action, s.begins, own)
+    log_prob, entropy = actor.log_prob_and_entropy(x, s.action)
+    # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.
+    log_ratio = jnp.where(s.weight > 0, log_prob - s.log_prob, 0.0)
+    policy_loss, clipped = clipped_surrogate(log_ratio, s.advantage, s.weight, ppo.clip_eps)
+    judged = features
+    if s.privileged is not None:
+        judged = jnp.concatenate([features, s.privileged], axis=-1)
+    remembered, _ = critic_memory.unroll(judged, s.last_action, s.begins, critics)
+    error = critic(remembered)[..., 0] - s.value
+    value_loss = 0.5 * (s.valid * error**2).sum() / jnp.maximum(s.valid.sum(), 1.0)
+    total = jnp.maximum(s.weight.sum(), 1.0)
+    log = {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "kl": (s.weight * (jnp.exp(log_ratio) - 1 - log_ratio)).sum() / total,
+        "clipped": clipped,
+    }
+    loss = policy_loss + value_loss - ppo.entropy_coef * entropy
+    if auxiliary is None:
+        return loss, log
+    flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in layers.items()}
+    further, judgement = auxiliary.loss(parameters, encoders, flat, progress, key)
+    return loss + further, log | judgement
+
+
+def clipped_surrogate(
+    log_ratio: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    weight: Float[Array, "..."],
+    clip_eps: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """−E[min(ρ A, clip(ρ, 1 − ε, 1 + ε) A)], weighted, and the share of ratios outside the clip."""
+    ratio = jnp.exp(log_ratio)
+    clipped = jnp.clip(ratio, 1 - clip_eps, 1 + clip_eps)
+    gain = jnp.minimum(ratio * advantage, clipped * advantage)
+    total = jnp.maximum(weight.sum(), 1.0)
+    outside = (weight * (jnp.abs(ratio - 1) > clip_eps)).sum() / total
+    return -(weight * gain).sum() / total, outside
+
+
+def trained(policy: ActorPolicy, critic: Critic) -> tuple[Any, Any, dict[str, Any]]:
+    """What the gradient changes: the policy's head, the critic's, and learned encoders."""
+    head = policy.actor, policy.memory
+    return head, (critic.memory, critic.value), policy.encoders.learned_part
+
+
+def _judged(critic: Critic, features: Array, obs: Any) -> Array:
+    """What the critic sees: the policy's features, and what only critics read."""
+    if not critic.privileged.reads:
+        return features
+    return jnp.concatenate([features, critic.privileged(obs)], axis=-1)
 
 
 def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:

@@ -6,6 +6,10 @@
 
 with Q̄ a slow copy of the critics. All three are one loss, so that a gradient step is one backward
 pass, and many steps are one compiled call.
+
+With a memory, it learns from windows of consecutive steps, begun with nothing remembered: the
+first `burn_in` of them fill the memories and are not learned from. Actor and critics have memories
+of their own, since a shared one serves the critics alone (Ni et al., ICML 2022, 2110.05038).
 """
 
 import math
@@ -16,25 +20,51 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import PRIVILEGED, EnvSpec
 from headstart.errors import HeadstartError
+from headstart.experience.replay import Batch, n_step, window_rollout
+from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
-from headstart.learners.actors import SquashedGaussianActor
-from headstart.learners.encoders import Identity
-from headstart.learners.networks import MLP
-from headstart.learners.policy import Policy, grafted, knowledge_of
-from headstart.learners.replay import Sample
+from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
+from headstart.learners.off_policy import OffPolicyState, begun, update
+from headstart.policies.actors import SquashedGaussianActor
+from headstart.policies.encoders import Encoders, encoders_for
+from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
+from headstart.policies.networks import MLP
+from headstart.policies.policy import (
+    AbstractPolicy,
+    ActorPolicy,
+    UniformPolicy,
+    described,
+    grafted,
+    knowledge_of,
+    policy_for,
+)
 
-Critics = tuple[MLP, MLP]
+
+class QCritic(eqx.Module):
+    """Q of what was told so far and an action."""
+
+    memory: AbstractMemory
+    value: MLP
+
+    def __call__(self, x: Float[Array, "... obs"], action: Float[Array, "... act"]) -> Array:
+        """Q `[...]` of features that went through the memory."""
+        return self.value(jnp.concatenate([x, action], axis=-1))[..., 0]
 
 
-class SACState(eqx.Module):
-    """All that SAC learns and remembers, but for its experience."""
+Critics = tuple[QCritic, QCritic]
 
-    policy: Policy
+
+class SACAgent(eqx.Module):
+    """All that SAC learns."""
+
+    policy: ActorPolicy
+    privileged: Encoders
+    """Of what the critics read and the policy does not."""
     critics: Critics
     slow_critics: Critics
     log_temperature: Float[Array, ""]
@@ -47,17 +77,27 @@ class SAC:
 
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers, of actor and critics alike."""
-    environments: int = 8
+    memory: str = "none"
+    """What is carried from step to step: none, or gru."""
+    memory_size: int = 64
+    """Width of the memory, if there is one."""
+    window: int = 32
+    """Consecutive steps that are learned from together, with a memory."""
+    burn_in: int = 8
+    """Steps at a window's start that only fill the memory."""
+    encoders: tuple[str, ...] = ()
+    """Encoders in place of the usual ones, as group=name or group=module:Class."""
+    num_envs: int = 8
     """Copies of the environment stepped at once."""
-    steps: int = 8
+    rollout_length: int = 8
     """Steps of each copy between two rounds of updates."""
-    updates: float = 1.0
+    updates_per_step: float = 1.0
     """Gradient steps for each step of the environment."""
-    batch: int = 256
+    batch_size: int = 256
     """Transitions in a gradient step."""
-    capacity: int = 1_000_000
+    buffer_size: int = 1_000_000
     """Transitions that are remembered."""
-    random_steps: int = 10_000
+    learning_starts: int = 10_000
     """Steps at the start with actions uniformly at random, without updates."""
     learning_rate: float = 3e-4
     """Adam's step size, for actor, critics and temperature."""
@@ -65,89 +105,176 @@ class SAC:
     """α at the start; it is then adjusted to keep the entropy at −dim a."""
     discount: float = 0.99
     """γ."""
-    slow_rate: float = 0.005
+    tau: float = 0.005
     """How far the slow critics move towards the critics at each gradient step."""
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"transform"})
+    on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 
     def __post_init__(self):
-        require(self, 1, math.inf, "environments", "steps", "batch", "capacity")
-        require(self, 0, math.inf, "updates", "random_steps", "learning_rate", "reward_scale")
-        require(self, 0, 1, "discount", "slow_rate")
+        require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "buffer_size")
+        require(self, 1, math.inf, "hidden", "memory_size", "window")
+        require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
+        require(self, 0, math.inf, "reward_scale")
+        require(self, 0, 1, "discount", "tau")
         require(self, 1e-6, math.inf, "temperature")
-        if not self.hidden or min(self.hidden) < 1:
-            raise HeadstartError(f"hidden must be widths of at least 1, got {self.hidden}")
+        require(self, 0, self.window - 1, "burn_in")
+        if self.memory != "none" and self.batch_size % self.window:
+            raise HeadstartError(
+                f"a batch of {self.batch_size} is not made of windows of {self.window}: change "
+                "batch_size or window"
+            )
+
+    @property
+    def expert(self) -> None:
+        """Nobody's actions are wanted."""
+        return None
+
+    @property
+    def length(self) -> int:
+        return 1 if self.memory == "none" else self.window
+
+    @property
+    def windows(self) -> int:
+        return self.batch_size // self.length
 
     def init(
-        self, observation: spaces.Box, action: spaces.Box | spaces.Discrete, key: PRNGKeyArray
-    ) -> SACState:
-        """A fresh agent for these spaces.
+        self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
+    ) -> OffPolicyState:
+        """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are discrete, or the observations images.
+            HeadstartError: the actions are discrete, an observation is an image, a window is longer
+                than what is kept, or all of `total` steps would be random.
         """
-        if isinstance(action, spaces.Discrete) or len(observation.shape) != 1:
+        if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
             raise HeadstartError(
-                f"SAC takes vectors and continuous actions, got {observation} and {action}: use "
-                "learner.algorithm ppo or dqn"
+                f"SAC takes vectors and continuous actions, and {spec.name} has observations that "
+                f"are {', '.join(map(str, spec.groups.values()))}, and actions that are "
+                f"{spec.actions}: use learner.algorithm ppo or dqn"
             )
-        obs, act = observation.shape[0], action.shape[0]
         actor_key, first_key, second_key = jax.random.split(key, 3)
-        policy = Policy(SquashedGaussianActor(obs, act, self.hidden, actor_key), Identity(obs))
-        sizes = (obs + act, *self.hidden, 1)
-        first, second = (MLP(sizes, 1.0, k, jax.nn.relu) for k in (first_key, second_key))
-        return self.with_parts(policy, (first, second))
+        encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
+        privileged = encoders_for(
+            spec, "identity", (), key, only=[g for g in spec.groups if g == PRIVILEGED]
+        )
+        act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
+        memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
+        own = remembers(encoders.size, act, self.memory_size, memory_keys[0])
+        actor = SquashedGaussianActor(own.size, spec.actions, self.hidden, actor_key)
+        size = encoders.size + privileged.size
 
-    def with_parts(self, policy: Policy, critics: Critics) -> SACState:
-        """An agent that starts from these parts, with a fresh temperature and optimiser."""
+        def critic(memory_key: PRNGKeyArray, key: PRNGKeyArray) -> QCritic:
+            memory = remembers(size, act, self.memory_size, memory_key)
+            return QCritic(memory, MLP((memory.size + act, *self.hidden, 1), 1.0, key, jax.nn.relu))
+
+        critics = critic(memory_keys[1], first_key), critic(memory_keys[2], second_key)
+        agent = self._agent(policy_for(spec, actor, encoders, own), privileged, critics)
+        return begun(self, spec, agent, total)
+
+    def _agent(self, policy: ActorPolicy, privileged: Encoders, critics: Critics) -> SACAgent:
+        """One that starts from these parts, with a fresh temperature and optimiser."""
         log_temperature = jnp.array(math.log(self.temperature), jnp.float32)
-        # A copy, since a donated buffer may not appear twice.
-        slow = jax.tree.map(jnp.copy, critics)
-        opt_state = self._optimiser.init((policy.actor, critics, log_temperature))  # pyright: ignore[reportArgumentType]
-        return SACState(policy, critics, slow, log_temperature, opt_state)
+        parts: Any = (policy.actor, policy.memory), critics, log_temperature
+        opt_state = self._optimiser.init(parts)
+        return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state)
 
-    def knowledge(self, state: SACState) -> Knowledge:
+    def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
+        """What to act with while learning: at random first, then the policy."""
+        if progress.done < self.learning_starts:
+            return UniformPolicy(state.policy.actions)
+        return state.policy
+
+    def policy(self, state: OffPolicyState) -> ActorPolicy:
+        """What was learned to do."""
+        return state.policy
+
+    def knowledge(self, state: OffPolicyState) -> Knowledge:
         """What the agent learned, as parts: policy, critic."""
-        return knowledge_of(state.policy).with_part("critic", state.critics)
+        return knowledge_of(state.policy).with_part("critic", state.agent.critics)
 
-    def graft(self, knowledge: Knowledge, state: SACState) -> SACState:
+    def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
         """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
-        critics = state.critics
+        critics = state.agent.critics
         if "critic" in knowledge.parts:
             critics = knowledge.graft("critic", critics)
-        return self.with_parts(grafted(state.policy, knowledge, every=False), critics)
-
-    def explorer(self, state: SACState, progress: float) -> Policy:
-        """What to act with while learning."""
-        return state.policy
+        policy = grafted(state.policy, knowledge, every=False)
+        agent = self._agent(policy, state.agent.privileged, critics)
+        return OffPolicyState(agent, state.replay, state.transform)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate)
 
-    def learn(
-        self, state: SACState, sample: Sample, key: PRNGKeyArray
-    ) -> tuple[SACState, dict[str, Array]]:
+    def update(
+        self,
+        state: OffPolicyState,
+        rollout: Rollout,
+        progress: Progress,
+        hooks: Hooks,
+        key: PRNGKeyArray,
+    ) -> tuple[OffPolicyState, Metrics]:
+        """Remember a rollout, then take the gradient steps that are due."""
+        return update(self, state, rollout, progress, hooks, key)
+
+    def _skipped(self) -> int:
+        """Steps at a window's start that are not learned from."""
+        return 0 if self.memory == "none" else self.burn_in
+
+    def batch(self, window: Transition) -> Batch:
+        """The transitions of windows `[time, windows]` after the burn-in, side by side."""
+        return n_step(
+            jax.tree.map(lambda x: _flat(x[self._skipped() :])[None], window), self.discount
+        )
+
+    def step(
+        self,
+        agent: SACAgent,
+        window: Transition,
+        batch: Batch,
+        auxiliary: None,
+        share: Any,
+        key: PRNGKeyArray,
+    ) -> tuple[SACAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
         next_key, act_key = jax.random.split(key)
-        temperature = jnp.exp(state.log_temperature)
-        actor = cast(SquashedGaussianActor, state.policy.actor)
-        next_action, next_log_prob = actor.sample_and_log_prob(sample.next_obs, next_key)
-        led_to = jnp.concatenate([sample.next_obs, next_action], axis=-1)
-        next_value = jnp.minimum(*(critic(led_to)[:, 0] for critic in state.slow_critics))
-        soft_value = next_value - temperature * next_log_prob
-        backup = self.reward_scale * sample.reward + sample.discount * soft_value
-        taken = jnp.concatenate([sample.obs, sample.action], axis=-1)
+        temperature = jnp.exp(agent.log_temperature)
+        actor = cast(SquashedGaussianActor, agent.policy.actor)
+        told = window_rollout(window).timesteps()
+        last, taken = (
+            described(a, agent.policy.actions) for a in (told.last_action, window.action)
+        )
+        x, next_x = (agent.policy.encoders(obs) for obs in (window.obs, window.next_obs))
+        judged, next_judged = x, next_x
+        if agent.privileged.reads:
+            judged = jnp.concatenate([x, agent.privileged(window.obs)], axis=-1)
+            next_judged = jnp.concatenate([next_x, agent.privileged(window.next_obs)], axis=-1)
+
+        def remembered(memory: AbstractMemory, x: Array, next_x: Array) -> tuple[Array, Array]:
+            """What a memory makes of every step, and of where its action led, `[batch, size]`."""
+            out, states = memory.unroll(x, last, told.begins, memory.initial(x.shape[1]))
+            led_to = ahead(memory, next_x, taken, states)
+            return _flat(out[self._skipped() :]), _flat(led_to[self._skipped() :])
+
+        _, led_to = remembered(agent.policy.memory, x, next_x)
+        next_action, next_log_prob = actor.sample_and_log_prob(led_to, next_key)
+        next_values = [
+            critic(remembered(critic.memory, judged, next_judged)[1], next_action)
+            for critic in agent.slow_critics
+        ]
+        soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
+        backup = self.reward_scale * batch.reward + batch.discount * soft_value
 
         def loss(parts: Any):
-            actor, critics, log_temperature = parts
-            values = [critic(taken)[:, 0] for critic in critics]
-            errors = [(sample.weight * (value - backup) ** 2).mean() for value in values]
-            action, log_prob = actor.sample_and_log_prob(sample.obs, act_key)
-            chosen = jnp.concatenate([sample.obs, action], axis=-1)
-            fixed = jax.lax.stop_gradient(critics)
-            value = jnp.minimum(*(critic(chosen)[:, 0] for critic in fixed))
+            (actor, memory), critics, log_temperature = parts
+            told = [remembered(critic.memory, judged, next_judged)[0] for critic in critics]
+            values = [critic(x, batch.action) for critic, x in zip(critics, told, strict=True)]
+            errors = [(batch.weight * (value - backup) ** 2).mean() for value in values]
+            action, log_prob = actor.sample_and_log_prob(remembered(memory, x, next_x)[0], act_key)
+            fixed = jax.lax.stop_gradient((critics, told))
+            value = jnp.minimum(*(critic(x, action) for critic, x in zip(*fixed, strict=True)))
             actor_loss = (temperature * log_prob - value).mean()
             excess = jax.lax.stop_gradient(log_prob).mean() - action.shape[-1]
             log = {
@@ -159,11 +286,16 @@ class SAC:
             }
             return sum(errors) + actor_loss - log_temperature * excess, log
 
-        parts = (state.policy.actor, state.critics, state.log_temperature)
+        parts: Any = (actor, agent.policy.memory), agent.critics, agent.log_temperature
         gradient, log = jax.grad(loss, has_aux=True)(parts)
-        step, opt_state = self._optimiser.update(gradient, state.opt_state)
-        parts: Any = optax.apply_updates(parts, step)  # pyright: ignore[reportArgumentType]
-        actor, critics, log_temperature = parts
-        slow: Any = optax.incremental_update(critics, state.slow_critics, self.slow_rate)  # pyright: ignore
-        policy = Policy(actor, state.policy.encoder)
-        return SACState(policy, critics, slow, log_temperature, opt_state), log
+        step, opt_state = self._optimiser.update(gradient, agent.opt_state)
+        parts = optax.apply_updates(parts, step)
+        (actor, memory), critics, log_temperature = parts
+        slow: Any = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore
+        policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
+        return SACAgent(policy, agent.privileged, critics, slow, log_temperature, opt_state), log
+
+
+def _flat(x: Array) -> Array:
+    """`[time, windows, ...]` as `[time · windows, ...]`."""
+    return x.reshape(-1, *x.shape[2:])

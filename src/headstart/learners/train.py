@@ -1,44 +1,301 @@
 """Training any learner: on a source, for a number of steps; on a target, by episodes."""
 
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from headstart.learners import imitation, off_policy, on_policy
-from headstart.learners.auxiliary import Auxiliary
-from headstart.learners.dqn import DQN
-from headstart.learners.imitation import Imitation
-from headstart.learners.policy import Policy
-from headstart.learners.ppo import PPO
-from headstart.learners.sac import SAC
-from headstart.target import Source, Target
+from headstart.envs.vector_env import VectorEnv
+from headstart.errors import HeadstartError
+from headstart.experience.replay import Replay, added, check_executed, transition_row
+from headstart.experience.source import Target, Trainable
+from headstart.experience.transforms import BatchTransform
+from headstart.experience.transition import Episodes, Rollout, Transition, narrowed
+from headstart.experience.unroll import (
+    Carry,
+    begin,
+    episodes,
+    nothing_told,
+    seed_from,
+    unroll,
+)
+from headstart.knowledge import Knowledge, grouped, joined, leaves, load_leaves
+from headstart.learners.learner import (
+    AuxiliaryLoss,
+    Hooks,
+    Learner,
+    OnPolicyLearner,
+    Progress,
+    State,
+    rows,
+)
+from headstart.policies.policy import AbstractPolicy, ActorPolicy
 
-Learner = PPO | SAC | DQN
-"""Those that learn from reward, in any domain."""
-Trainer = Learner | Imitation
-"""And the one that learns from a driver who sees the state."""
+LOGGED_EVERY = 1024
+"""Steps, at least, between two rows of the log."""
+
+EpisodeWeights = Callable[[np.ndarray], np.ndarray]
+"""From the returns of a set of episodes, a weight for each."""
 
 
 def train(
-    learner: Trainer,
-    source: Source | Target,
+    learner: Learner,
+    source: Trainable,
     steps: int,
     key: PRNGKeyArray,
-    auxiliary: Auxiliary | None = None,
-) -> Any:
-    """The learner's state after at least `steps` steps of `source`, with an auxiliary's loss added
-    to its own; resumes by itself, but for imitation, which is short."""
-    if isinstance(learner, PPO):
-        return on_policy.train(learner, source, steps, key, auxiliary=auxiliary)
-    if isinstance(learner, Imitation):
-        return imitation.train(learner, source, steps, key, auxiliary)
-    return off_policy.train(learner, source, steps, key, auxiliary=auxiliary).agent
+    *,
+    state: State = None,
+    knowledge: Knowledge | None = None,
+    auxiliary: AuxiliaryLoss | None = None,
+    transform: BatchTransform | None = None,
+    target: Target | None = None,
+    weights: EpisodeWeights | None = None,
+    stage: int = 0,
+    span: tuple[float, float] = (0.0, 1.0),
+) -> State:
+    """Train for at least `steps` steps, going on from the checkpoint if there is one.
+
+    Experience comes in rollouts of running copies. With `weights` it comes as whole episodes
+    instead, one of every copy, and the policy's loss is weighted by episode.
+
+    Args:
+        learner: what learns.
+        source: where; its steps are counted there.
+        steps: of the source, at least.
+        key: of all that is drawn.
+        state: to go on from; a fresh one if not given.
+        knowledge: what a fresh one starts from, if it knows something.
+        auxiliary: a further loss on the encoders.
+        transform: changes batches; `target` is stepped as often as it says, for its reference.
+        target: see `transform`.
+        weights: of episodes, from their returns.
+        stage: the number of this training in a method that trains several times, so that a
+            checkpoint is resumed in its own.
+        span: which part of a longer training this one is, for schedules.
+
+    Returns:
+        the learner's state.
+
+    Raises:
+        HeadstartError: the learner does not know a hook, or does not suit the source.
+    """
+    start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
+    hooks = Hooks(auxiliary, transform)
+    check_accepts(learner, hooks, weights)
+    collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
+    spec = collector.envs.spec
+    if state is None:
+        state = learner.init(spec, start_key, hooks, steps)
+        state = state if knowledge is None else learner.graft(knowledge, state)
+    reference = None
+    if transform is not None and target is not None:
+        state = state.with_transform(transform.init(spec, transform_key))
+        kept = max(transform.reference_steps(steps), 1)
+        envs = target.start(learner.num_envs, seed_from(target_key))
+        row = transition_row(envs.spec)
+        replay = Replay.empty(row, kept, learner.num_envs, learner.rollout_length)
+        reference = Collector(envs, replay)
+    collectors = [collector] if reference is None else [collector, reference]
+    checkpointer = source.checkpointer
+    saved = checkpointer.load()
+    iteration, first, done = 0, source.steps, 0
+    if saved is not None and int(saved["loop/stage"]) > stage:
+        return state
+    if saved is not None and int(saved["loop/stage"]) == stage:
+        checkpointer.restore([c.envs for c in collectors])
+        groups = grouped(saved)
+        state = load_leaves(state, groups["learner"], "the checkpoint")
+        iteration, first, acted = (int(groups["loop"][n]) for n in ("iteration", "first", "acted"))
+        acting = learner.behaviour(state, Progress(acted, steps, span))
+        for number, c in enumerate(collectors):
+            c.restore(groups[f"collector{number}"], acting)
+    done = source.steps - first
+    began, began_at = time.monotonic(), done
+    log: dict[str, Any] = {}
+    while done < steps:
+        progress = Progress(done, steps, span)
+        act_key, *target_act_key, update_key = jax.random.split(
+            jax.random.fold_in(run_key, iteration), 3 if "transform" in learner.accepts else 2
+        )
+        policy = learner.behaviour(state, progress)
+        if weights is None:
+            rollout = collector.collect(policy, learner.rollout_length, act_key)
+        else:
+            tried = episodes(policy, collector.envs, key=act_key)
+            collector.ended += tried.returns.tolist()
+            rollout = cast(OnPolicyLearner, learner).arranged(tried, weights(tried.returns))
+        before, done = done, source.steps - first
+        if transform is not None and target is not None and reference is not None:
+            upto = min(done, steps)
+            while target.steps + rollout.steps.reward.size <= transform.reference_steps(upto):
+                share = jax.random.fold_in(target_act_key[0], target.steps)
+                fresh = reference.collect(policy, learner.rollout_length, share)
+                log |= transform.measure(state.transform, rollout.steps, fresh.steps)
+            hooks = Hooks(auxiliary, transform, reference.replay)
+        due = done % LOGGED_EVERY < done - before or done >= steps
+        if auxiliary is not None and due:
+            shown = jax.tree.map(jnp.asarray, rows(rollout.steps.obs))
+            log |= auxiliary.measure(state.auxiliary, state.policy.encoders, shown)
+        state, learned = learner.update(state, rollout, progress, hooks, update_key)
+        log |= learned
+        iteration += 1
+        if due:
+            taken = {} if reference is None or target is None else {"target_steps": target.steps}
+            source.log(
+                steps=source.steps,
+                episodes=source.episodes,
+                **taken,
+                train_return=collector.mean_return(),
+                **{name: float(value) for name, value in log.items()},
+                steps_per_second=round((done - began_at) / (time.monotonic() - began)),
+            )
+            log = {}
+        source.progress(done, steps)
+        if checkpointer.due() and done < steps:
+            loop = {"iteration": iteration, "first": first, "acted": before, "stage": stage}
+            arrays = {"learner": leaves(state), "loop": loop}
+            arrays |= {f"collector{i}": c.state() for i, c in enumerate(collectors)}
+            checkpointer.save(joined(arrays), [c.envs for c in collectors])
+    return state
 
 
 def improve(
-    learner: Learner, target: Target, state: Any, episodes_per_update: int, key: PRNGKeyArray
-) -> Iterator[Policy]:
-    """Policies for the target: the one given, then one after each update, to the last episode."""
-    loop = on_policy if isinstance(learner, PPO) else off_policy
-    return loop.improve(learner, target, state, episodes_per_update, key)  # pyright: ignore[reportArgumentType]
+    learner: Learner, target: Target, state: State, episodes_per_update: int, key: PRNGKeyArray
+) -> Iterator[ActorPolicy]:
+    """Policies for the target: the one given, then one after each update, to the last episode.
+
+    Who learns on policy learns from whole rounds of episodes; the others, from rollouts of the
+    usual shape that are cut out of them, each cut a truncation. Nothing is scheduled here: learning
+    rates stand where they start, and exploration where it ends.
+
+    Raises:
+        ValueError: the target's episodes are not limited.
+    """
+    yield learner.policy(state)
+    left = target.episodes_left
+    if left is None:
+        raise ValueError("improve needs a target with a limited number of episodes")
+    total, iteration = left, 0
+    progress = Progress(0, 1, (0.0, 0.0)) if learner.on_policy else Progress(2**30, 2**30)
+    pending: Transition | None = None
+    while left > 0:
+        seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
+        envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
+        tried = episodes(learner.behaviour(state, progress), envs, key=act_key)
+        if learner.on_policy:
+            whole = cast(OnPolicyLearner, learner).arranged(tried)
+            state, log = learner.update(state, whole, progress, Hooks(), update_key)
+            logs = [log]
+        else:
+            logs = []
+            rollouts, pending = _cut(learner, tried.steps, pending)
+            for i, rollout in enumerate(rollouts):
+                step_key = jax.random.fold_in(update_key, i)
+                state, log = learner.update(state, rollout, progress, Hooks(), step_key)
+                logs += [log] if log else []
+        iteration += 1
+        left -= envs.num
+        names = logs[0] if logs else ()
+        log_round(
+            target, tried, {n: float(np.mean([log[n] for log in logs])) for n in names}, total
+        )
+        yield learner.policy(state)
+
+
+def log_round(target: Target, tried: Episodes, log: Mapping[str, Any], total: int) -> None:
+    """The record of one round of adaptation, of `total` episodes that there were to take."""
+    mean = float(tried.returns.mean())
+    target.log(steps=target.steps, episodes=target.episodes, train_return=mean, **log)
+    target.progress(total - (target.episodes_left or 0), total)
+
+
+def _cut(
+    learner: Learner, steps: Transition, pending: Transition | None
+) -> tuple[list[Rollout], Transition]:
+    """Consecutive steps as rollouts of the learner's usual shape, and those that are left over."""
+    if pending is not None:
+        steps = jax.tree.map(lambda *rows: np.concatenate(rows), pending, steps)
+    length, env = learner.rollout_length, learner.num_envs
+    each, count = length * env, len(steps.reward) // (length * env)
+
+    def shaped(column: np.ndarray) -> np.ndarray:
+        return np.moveaxis(narrowed(column).reshape(env, length, *column.shape[1:]), 0, 1)
+
+    rollouts = []
+    for start in range(0, count * each, each):
+        cut = jax.tree.map(lambda column, s=start: shaped(column[s : s + each]), steps)
+        cut.truncated[-1] |= ~cut.terminated[-1]
+        action = np.zeros_like(cut.action[0])
+        rollouts.append(Rollout(cut, np.ones(env, bool), action, np.zeros(env, np.float32)))
+    return rollouts, jax.tree.map(lambda column: column[count * each :], steps)
+
+
+def check_accepts(learner: Learner, hooks: Hooks, weights: EpisodeWeights | None = None) -> None:
+    """Raises:
+    HeadstartError: the learner does not know a hook.
+    """
+    wanted = hooks.wanted | ({"weights"} if weights is not None else set())
+    for hook in sorted(wanted - learner.accepts):
+        raise HeadstartError(
+            f"{type(learner).__name__} does not know the hook {hook!r}: it accepts "
+            f"{', '.join(sorted(learner.accepts)) or 'none'}; use another learner.algorithm"
+        )
+
+
+@dataclass
+class Collector:
+    """Running copies of a domain, and where a policy stands in them."""
+
+    envs: VectorEnv
+    replay: Replay | None = None
+    """What is remembered of them, if anything is."""
+
+    def __post_init__(self):
+        self.carry: Carry | None = None
+        self.running = np.zeros(self.envs.num)
+        self.ended: list[float] = []
+
+    def collect(self, policy: AbstractPolicy, steps: int, key: PRNGKeyArray) -> Rollout:
+        """`steps` steps of every copy."""
+        carry = begin(policy, self.envs) if self.carry is None else self.carry
+        rollout, self.carry = unroll(policy, self.envs, carry, steps, key)
+        if self.replay is not None:
+            check_executed(rollout)
+            self.replay = added(self.replay, rollout.steps)
+        self._count(rollout.steps)
+        return rollout
+
+    def _count(self, steps: Transition) -> None:
+        rewards = np.asarray(steps.reward)
+        for reward, over in zip(
+            rewards, np.asarray(steps.terminated | steps.truncated), strict=True
+        ):
+            self.running += reward
+            if over.any():
+                self.ended += self.running[over].tolist()
+                self.running[over] = 0.0
+
+    def mean_return(self) -> float | None:
+        """Of the episodes that ended since the last call; nothing if none did."""
+        ended, self.ended = self.ended, []
+        return float(np.mean(ended)) if ended else None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that it goes on from, but for its environments."""
+        own = {"running": self.running, "ended": np.array(self.ended)}
+        groups = {"own": own, "carry": leaves(self.carry), "replay": leaves(self.replay)}
+        return joined(groups)
+
+    def restore(self, state: dict[str, np.ndarray], policy: AbstractPolicy) -> None:
+        """Go on from `state`; the policy says what is remembered."""
+        groups = grouped(state)
+        self.running, self.ended = groups["own"]["running"], groups["own"]["ended"].tolist()
+        self.replay = load_leaves(self.replay, groups.get("replay", {}), "the checkpoint")
+        if "carry" in groups:
+            blank = Carry(nothing_told(self.envs), policy.initial(self.envs.num))
+            self.carry = load_leaves(blank, groups["carry"], "the checkpoint")

@@ -20,90 +20,113 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart import envs
 from headstart.configuration import require
 from headstart.errors import HeadstartError
+from headstart.experience.source import Source, Target
+from headstart.experience.transition import Transition
+from headstart.experience.unroll import begin, seed_from, unroll
 from headstart.knowledge import Knowledge
-from headstart.learners import off_policy
 from headstart.learners.dqn import DQN
-from headstart.learners.policy import Policy, policy_from
+from headstart.learners.off_policy import learning_begins
 from headstart.learners.sac import SAC
-from headstart.methods.ratio import Ratio
-from headstart.target import Source, Target
+from headstart.learners.train import improve, train
+from headstart.methods.method import Method, Moves, Requirements
+from headstart.policies.policy import ActorPolicy, UniformPolicy
+from headstart.problem.domain import Domain
+from headstart.transfer.density_ratio import DensityRatio
 
 
-@dataclass(frozen=True)
-class Darc:
+@dataclass(frozen=True, kw_only=True)
+class Darc(Method):
     """Train in the source with rewards corrected for what the target would not allow."""
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    ratio: Ratio = field(default_factory=Ratio)
+    ratio: DensityRatio = field(default_factory=DensityRatio)
     """The classifiers, and how often the target is stepped for them."""
     finetune: bool = False
     """Whether to go on learning on the target, with its own rewards, as long as the shots last."""
     episodes_per_update: int = 1
     """Target episodes between two rounds of updates then."""
-    learner: SAC | DQN = field(default_factory=lambda: SAC(reward_scale=0.1))
-    """The RL algorithm."""
-    unlimited: ClassVar[bool] = False
+    curves: ClassVar[tuple[str, ...]] = ("fresh_accuracy", "calibration_error", "delta")
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps", "episodes_per_update")
 
     @property
     def pretraining(self) -> "Darc":
-        return Darc(self.steps, self.ratio, learner=self.learner)
+        return Darc(steps=self.steps, ratio=self.ratio, learner=self.learner)
 
-    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        self._check_episodes(target.episodes_later)
+    def requires(self) -> Requirements:
+        """Raises:
+        HeadstartError: no reward would be corrected, or not one step at a time, or the classifiers
+            would begin to learn before any step of the target.
+        """
         if self.steps <= self.ratio.warmup:
             raise HeadstartError(
                 f"rewards are corrected after {self.ratio.warmup} source steps, and there are "
                 f"{self.steps}: take more, or lower ratio.warmup"
             )
-        if self.learner.n_step != 1:
+        if isinstance(self.learner, DQN) and self.learner.n_step != 1:
             raise HeadstartError(
                 f"rewards are corrected one step at a time: set learner.n_step to 1, not "
                 f"{self.learner.n_step}"
             )
-        wanted, left = self.ratio.target_steps(self.steps), target.meter.steps_left
-        if left is not None and wanted > left:
-            raise HeadstartError(
-                f"{self.steps} source steps need {wanted} target steps, and access.steps allows "
-                f"{left}: raise it, raise ratio.every, or lower ratio.random_steps"
-            )
-        each = self.learner.environments * self.learner.steps
-        begins = off_policy.random_steps(self.learner) + each
-        if self.ratio.target_steps(begins) < each:
-            raise HeadstartError(
-                f"the classifiers begin to learn after {begins} source steps, before any step of "
-                f"the target: raise ratio.random_steps to at least {each}"
-            )
-        trained = off_policy.train(
-            self.learner, source, self.steps, key, correction=self.ratio, target=target
+        if isinstance(self.learner, SAC | DQN):
+            each = self.learner.num_envs * self.learner.rollout_length
+            begins = learning_begins(self.learner) + each
+            if self.ratio.reference_steps(begins) < each:
+                raise HeadstartError(
+                    f"the classifiers begin to learn after {begins} source steps, before any step "
+                    f"of the target: raise ratio.random_steps to at least {each}"
+                )
+        return Requirements(
+            steps=self.ratio.reference_steps(self.steps),
+            episodes=int(self.finetune),
+            hooks=frozenset({"transform"}),
         )
-        networks = trained.judge.pair, trained.judge.residual
-        return self.learner.knowledge(trained.agent).with_part("ratio", networks)
 
-    def _check_episodes(self, episodes: int | None) -> None:
-        if self.finetune and episodes == 0:
-            raise HeadstartError(
-                "finetune learns from episodes of the target, and access.shots allows none: add a "
-                "number of episodes to it"
-            )
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        state: Any = train(
+            self.learner, source, self.steps, key, transform=self.ratio, target=target
+        )
+        judge = state.transform
+        return self.learner.knowledge(state).with_part("ratio", (judge.pair, judge.residual))
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
         if not self.finetune:
-            yield policy_from(knowledge)
+            yield from super().adapt(knowledge, source, target, key)
             return
-        self._check_episodes(target.episodes_left)
         init_key, improve_key = jax.random.split(key)
-        environment = target.environment
-        space = environment.observation_space, environment.action_space
-        fresh: Any = self.learner.init(*space, init_key)
-        state = self.learner.graft(knowledge, fresh)
-        yield from off_policy.improve(
-            self.learner, target, state, self.episodes_per_update, improve_key
+        state = self.learner.graft(knowledge, self.learner.init(target.spec, init_key))
+        yield from improve(self.learner, target, state, self.episodes_per_update, improve_key)
+
+    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:
+        """What random actions, and the policy after them, do in the source, and each Δr."""
+        key = jax.random.key(0)
+        running = envs.start(source, 16, seed_from(key))
+        random = UniformPolicy(running.spec.actions)
+        first, carry = unroll(random, running, begin(random, running), 100, key)
+        then, _ = unroll(policy, running, carry, 100, key)
+        steps = Transition(
+            *jax.tree.map(
+                lambda a, b: jnp.concatenate([a, b]), tuple(first.steps), tuple(then.steps)
+            )
         )
+        judge = self.ratio.graft(knowledge, running.spec)
+        delta = np.asarray(self.ratio.log_ratio(judge, steps)).reshape(-1)
+        (group,) = running.spec.groups
+        ends = (np.asarray(obs[group]) for obs in (steps.obs, steps.next_obs))
+        before, after = (end.reshape(-1, *end.shape[2:]) for end in ends)
+        meaning = (
+            "Red: the target would hardly allow the move. Blue: it would do it likelier than the "
+            "source."
+        )
+        return Moves("Δr", meaning, before, after, delta)

@@ -15,7 +15,7 @@ steps.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import jax
@@ -25,26 +25,23 @@ from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.errors import unknown
+from headstart.experience.source import Source, Target
+from headstart.experience.unroll import seed_from
 from headstart.knowledge import Knowledge
-from headstart.learners import imitation
-from headstart.learners.dqn import DQN
-from headstart.learners.encoders import Convolutions
-from headstart.learners.imitation import Imitation
-from headstart.learners.policy import Policy, policy_from
-from headstart.learners.ppo import PPO
-from headstart.learners.rollout import seed_from
 from headstart.learners.train import train
-from headstart.methods.confusion import Confusion, Variant, check_frames
+from headstart.methods.method import Method, Requirements
 from headstart.methods.source_only import SourceOnly
-from headstart.target import Source, Target
+from headstart.policies.encoders import Convolutions
+from headstart.policies.policy import ActorPolicy
+from headstart.transfer.domain_adversarial import DomainAdversarialLoss, Variant, check_frames
 
 HELD_OUT = 5  # one frame in so many
 GENTLER = 0.3
 """Of the learning rate, where a student who knows the task is aligned."""
 
 
-@dataclass(frozen=True)
-class DomainConfusion:
+@dataclass(frozen=True, kw_only=True)
+class DomainConfusion(Method):
     """Train in the source's mean on features that do not tell it from the target."""
 
     steps: int = 1_000_000
@@ -63,9 +60,7 @@ class DomainConfusion:
     """The classifier's."""
     samples: int = 64
     """Frames of each domain in a gradient step."""
-    learner: PPO | DQN | Imitation = field(default_factory=PPO)
-    """What is learned in the source: RL, or imitation."""
-    unlimited: ClassVar[bool] = False
+    curves: ClassVar[tuple[str, ...]] = ("domain_accuracy",)
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps", "samples", "hidden")
@@ -75,37 +70,49 @@ class DomainConfusion:
             raise unknown("layer of the encoder", self.layer, Convolutions.LAYERS)
 
     @property
-    def pretraining(self) -> "DomainConfusion | SourceOnly":
-        if isinstance(self.learner, Imitation):
-            return SourceOnly(self.steps, self.learner)
+    def pretraining(self) -> Method:
+        if self.learner.expert is not None:
+            return SourceOnly(steps=self.steps, learner=self.learner)
         return self
 
+    def requires(self) -> Requirements:
+        return Requirements(observations=self.observations, hooks=frozenset({"auxiliary"}))
+
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        target.check_observations(self.observations)
-        if isinstance(self.pretraining, SourceOnly):
+        if self.pretraining is not self:
             return self.pretraining.pretrain(source, target, key)
         frames_key, train_key = jax.random.split(key)
-        confusion = self.confusion(source, target, frames_key)
+        adversary = self.adversary(source, target, frames_key)
         mean = source.at_mean()
-        return self.learner.knowledge(train(self.learner, mean, self.steps, train_key, confusion))
+        state = train(self.learner, mean, self.steps, train_key, auxiliary=adversary)
+        return self.learner.knowledge(state)
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        policy = policy_from(knowledge)
-        if isinstance(self.learner, Imitation):
-            source: Source = knowledge.simulator
-            frames_key, train_key = jax.random.split(key)
-            confusion = self.confusion(source, target, frames_key)
-            mean = source.at_mean()
-            careful = replace(self.learner, learning_rate=GENTLER * self.learner.learning_rate)
-            policy = imitation.train(careful, mean, self.steps, train_key, confusion, policy).policy
-        yield policy
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
+        if self.pretraining is self:
+            yield from super().adapt(knowledge, source, target, key)
+            return
+        frames_key, train_key = jax.random.split(key)
+        adversary = self.adversary(source, target, frames_key)
+        rate = GENTLER * self.learner.learning_rate  # pyright: ignore[reportAttributeAccessIssue]
+        careful = replace(self.learner, learning_rate=rate)  # pyright: ignore
+        state = train(
+            careful, source.at_mean(), self.steps, train_key,
+            knowledge=knowledge, auxiliary=adversary,
+        )  # fmt: skip
+        yield careful.policy(state)
 
-    def confusion(self, source: Source, target: Target, key: PRNGKeyArray) -> Confusion:
+    def adversary(self, source: Source, target: Target, key: PRNGKeyArray) -> DomainAdversarialLoss:
         """The adversarial loss, with its frames of the target."""
         frames = target.observations(self.observations, seed_from(key))
-        check_frames(frames, source.environment.observation_space)
-        kept = np.arange(len(frames)) % HELD_OUT > 0
-        return Confusion(
-            jnp.asarray(frames[kept]), jnp.asarray(frames[~kept]), self.variant, self.layer,
+        check_frames(frames, source.spec)
+        kept = np.arange(self.observations) % HELD_OUT > 0
+        shown, held_out = (
+            {name: jnp.asarray(group[rows]) for name, group in frames.items()}
+            for rows in (kept, ~kept)
+        )
+        return DomainAdversarialLoss(
+            shown, held_out, self.variant, self.layer,
             self.weight, self.hidden, self.learning_rate, self.samples,
         )  # fmt: skip

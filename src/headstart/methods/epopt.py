@@ -11,25 +11,23 @@ the schedule counted in steps, and chunks in place of whole trajectories while �
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.on_policy import train
-from headstart.learners.policy import Policy, policy_from
-from headstart.learners.ppo import PPO, PPOState
-from headstart.methods.domain_randomization import require_varied
-from headstart.target import Source, Target
+from headstart.learners.learner import State
+from headstart.learners.train import train
+from headstart.methods.method import Method, Requirements
 
 
-@dataclass(frozen=True)
-class EPOpt:
+@dataclass(frozen=True, kw_only=True)
+class EPOpt(Method):
     """Train on the worst trajectories of a source that is drawn anew each episode."""
 
     steps: int = 1_000_000
@@ -40,41 +38,32 @@ class EPOpt:
     """Share of the steps spent on all trajectories first (ε = 1)."""
     trajectories: int = 64
     """Trajectories from which the worst are picked, at each update."""
-    minibatch: int = 2048
+    minibatch_size: int = 2048
     """Transitions in a gradient step on those; about `epsilon` of them move the policy."""
-    learner: PPO = field(default_factory=PPO)
-    """The RL algorithm."""
-    unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
-        require(self, 1, math.inf, "steps", "trajectories", "minibatch")
+        require(self, 1, math.inf, "steps", "trajectories", "minibatch_size")
         require(self, 0, 1, "epsilon", "ensemble")
 
-    @property
-    def pretraining(self) -> "EPOpt":
-        return self
+    def requires(self) -> Requirements:
+        return Requirements(varied=True, hooks=frozenset({"weights"}))
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        require_varied(source.domain, "epopt")
         return self.learner.knowledge(self.optimise(source, self.steps, key))
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        yield policy_from(knowledge)
-
-    def optimise(
-        self,
-        source: Source,
-        steps: int,
-        key: PRNGKeyArray,
-        state: PPOState | None = None,
-    ) -> PPOState:
-        """`steps` steps on a distribution of sources, from `state` if given: first ε = 1."""
+    def optimise(self, source: Source, steps: int, key: PRNGKeyArray, state: State = None) -> State:
+        """`steps` steps on a distribution of sources, from a learner's `state` if given: first
+        ε = 1."""
         first_key, worst_key = jax.random.split(key)
         first = round(self.ensemble * steps)
-        middle = 1.0 - 0.9 * self.ensemble
-        state = train(self.learner, source, first, first_key, state, rates=(1.0, middle))
-        tail = replace(self.learner, environments=self.trajectories, minibatch=self.minibatch)
-        return train(tail, source, steps - first, worst_key, state, self.worst, 1, (middle, 0.1))
+        share = self.ensemble
+        state = train(self.learner, source, first, first_key, state=state, span=(0.0, share))
+        learner: Any = self.learner
+        tail = replace(learner, num_envs=self.trajectories, minibatch_size=self.minibatch_size)
+        return train(
+            tail, source, steps - first, worst_key,
+            state=state, weights=self.worst, stage=1, span=(share, 1.0),
+        )  # fmt: skip
 
     def worst(self, returns: np.ndarray) -> np.ndarray:
         """1 for the trajectories whose return is at most the ε-quantile, 0 for the others."""

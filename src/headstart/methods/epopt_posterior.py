@@ -1,29 +1,40 @@
 """EPOpt with its adaptation step (arXiv 1610.01283, section 3.2): a few target episodes, Bayes'
-rule for the simulator's parameters (`posterior.py`), and training again under the posterior.
+rule for the simulator's parameters (`transfer/posterior.py`), and training again under the
+posterior.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.errors import HeadstartError
+from headstart.experience.source import Source, Target
+from headstart.experience.transition import Episodes
+from headstart.experience.unroll import episodes, seed_from
 from headstart.knowledge import Knowledge
-from headstart.learners.policy import Policy
-from headstart.learners.rollout import Episodes, episodes, seed_from
 from headstart.methods.epopt import EPOpt
-from headstart.methods.posterior import Posterior
-from headstart.target import Source, Target
+from headstart.methods.method import Method, Requirements
+from headstart.policies.policy import ActorPolicy
+from headstart.transfer.posterior import Posterior
 
 
-@dataclass(frozen=True)
-class EPOptPosterior:
+@dataclass(frozen=True, kw_only=True)
+class EPOptPosterior(Method):
     """EPOpt, whose distribution over sources follows what is seen on the target."""
 
+    steps: int = 1_000_000
+    """Steps of pre-training in the source."""
+    epsilon: float = 0.1
+    """Share of the trajectories, the worst, that the policy learns from."""
+    ensemble: float = 0.5
+    """Share of the steps spent on all trajectories first (ε = 1)."""
+    trajectories: int = 64
+    """Trajectories from which the worst are picked, at each update."""
+    minibatch_size: int = 2048
+    """Transitions in a gradient step on those; about `epsilon` of them move the policy."""
     episodes_per_round: int = 5
     """Target episodes between two updates of the posterior."""
     rounds: int = 2
@@ -32,29 +43,32 @@ class EPOptPosterior:
     """Steps of training under each posterior."""
     posterior: Posterior = field(default_factory=Posterior)
     """How target transitions become a distribution."""
-    epopt: EPOpt = field(default_factory=EPOpt)
-    """How the policy is trained."""
-    unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
         require(self, 1, math.inf, "episodes_per_round", "rounds", "retrain")
+        assert self.pretraining  # holds the other fields to their ranges
 
     @property
     def pretraining(self) -> EPOpt:
-        return self.epopt
+        return EPOpt(
+            steps=self.steps, epsilon=self.epsilon, ensemble=self.ensemble, learner=self.learner,
+            trajectories=self.trajectories, minibatch_size=self.minibatch_size,
+        )  # fmt: skip
+
+    def requires(self) -> Requirements:
+        return Requirements(
+            varied=True, starts_from_observations=True, hooks=self.pretraining.requires().hooks
+        )
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        return self.epopt.pretrain(source, target, key)
+        return self.pretraining.pretrain(source, target, key)
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        source, learner = knowledge.simulator, self.epopt.learner
-        if source is None:
-            raise HeadstartError("epopt-posterior needs the source's simulator while it adapts")
-        environment = target.environment
-        init_key = jax.random.fold_in(key, self.rounds)
-        fresh = learner.init(environment.observation_space, environment.action_space, init_key)
-        state = learner.graft(knowledge, fresh)
-        yield state.policy
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
+        fresh = self.learner.init(target.spec, jax.random.fold_in(key, self.rounds))
+        state = self.learner.graft(knowledge, fresh)
+        yield self.learner.policy(state)
         seen: list[Episodes] = []
         for index in range(self.rounds):
             left = target.episodes_left
@@ -63,13 +77,13 @@ class EPOptPosterior:
             start_key, act_key, fit_key, train_key = jax.random.split(
                 jax.random.fold_in(key, index), 4
             )
-            batch = target.start(self.episodes_per_round, seed_from(start_key))
-            seen.append(episodes(state.policy, batch, key=act_key))
-            tried = Episodes.joined(seen)
-            fit = self.posterior.update(source.domain, tried, source.meter, seed_from(fit_key))
-            target.journal.log(
-                phase="posterior", episodes=target.meter.episodes, mean=fit.mean, std=fit.std,
+            envs = target.start(self.episodes_per_round, seed_from(start_key))
+            seen.append(episodes(self.learner.policy(state), envs, key=act_key))
+            fit = self.posterior.update(source, Episodes.joined(seen), seed_from(fit_key))
+            target.log(
+                phase="posterior", episodes=target.episodes, mean=fit.mean, std=fit.std,
                 effective=fit.effective,
             )  # fmt: skip
-            state = self.epopt.optimise(source.at(fit.domain), self.retrain, train_key, state)
-            yield state.policy
+            under = source.at(fit.domain)
+            state = self.pretraining.optimise(under, self.retrain, train_key, state)
+            yield self.learner.policy(state)

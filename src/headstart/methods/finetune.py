@@ -6,8 +6,8 @@ the target is exploration: `log_std` raises its standard deviation again before 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,17 +15,17 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.actors import LOG_STD_RATE, GaussianActor
-from headstart.learners.policy import Policy
-from headstart.learners.ppo import PPO
-from headstart.learners.train import Learner, improve
+from headstart.learners.train import improve
+from headstart.methods.method import Method, Requirements
 from headstart.methods.source_only import SourceOnly
-from headstart.target import Source, Target
+from headstart.policies.actors import LOG_STD_RATE, GaussianActor
+from headstart.policies.policy import ActorPolicy
 
 
-@dataclass(frozen=True)
-class Finetune:
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Method):
     """Carry parts of what was learned in the source's mean, and go on learning on the target."""
 
     steps: int = 1_000_000
@@ -38,28 +38,28 @@ class Finetune:
     """Adam's step size on the target."""
     log_std: float | None = None
     """Lower bound put on the policy's log standard deviation on the target, once."""
-    learner: Learner = field(default_factory=PPO)
-    """The RL algorithm."""
-    unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps", "episodes_per_update")
         require(self, 0, math.inf, "learning_rate")
 
+    def requires(self) -> Requirements:
+        return Requirements(learns_on_target=True)
+
     @property
     def pretraining(self) -> SourceOnly:
-        return SourceOnly(self.steps, self.learner)
+        return SourceOnly(steps=self.steps, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.pretraining.pretrain(source, target, key)
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
-        environment = target.environment
-        learner = replace(self.learner, learning_rate=self.learning_rate)
-        space = environment.observation_space, environment.action_space
-        fresh: Any = learner.init(*space, init_key)
-        state = learner.graft(knowledge.only(self.carry or knowledge.parts), fresh)
+        learner = replace(self.learner, learning_rate=self.learning_rate)  # pyright: ignore
+        fresh = learner.init(target.spec, init_key)
+        state: Any = learner.graft(knowledge.only(self.carry or knowledge.parts), fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
             raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE

@@ -1,33 +1,107 @@
-"""What a method is."""
+"""What a method is, and what it may ask for."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.policy import Policy
-from headstart.target import Source, Target
+from headstart.learners import LEARNERS
+from headstart.learners.learner import Learner
+from headstart.learners.ppo import PPO
+from headstart.policies.policy import ActorPolicy, policy_from
+from headstart.problem.domain import Domain
 
 
-class Method(Protocol):
-    """A frozen dataclass whose fields are its hyperparameters.
+class Moves(NamedTuple):
+    """Moves that are drawn from above, each coloured by a value."""
 
-    `unlimited` is true of the oracle alone: its use of the target is counted and not limited.
-    `pretraining` is the method whose `pretrain` this one runs: methods that return equal ones
-    share their pre-training, which is then paid for once. Usually it is the method itself.
+    label: str
+    """What the value is; `meaning` says how to read its colours."""
+    meaning: str
+    obs: np.ndarray
+    """Plain observations `[n, ...]` before each move; `next_obs` are those after it."""
+    next_obs: np.ndarray
+    value: np.ndarray
+    """`[n]`, drawn from −6 to 6."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a method needs of its problem. The harness refuses the run before anything is spent."""
+
+    observations: int = 0
+    """Observations of the target."""
+    steps: int = 0
+    """Steps of the target during pre-training."""
+    episodes: int = 0
+    """Episodes of the target during adaptation."""
+    varied: bool = False
+    """Whether a parameter of the source must have a distribution."""
+    parameters: tuple[str, ...] = ()
+    """Parameters that the source's environment must declare."""
+    starts_from_observations: bool = False
+    """Whether the source's environment must be put into the state that an observation shows."""
+    learns_on_target: bool = False
+    """Whether the learner must learn from the target's rewards."""
+    hooks: frozenset[str] = frozenset()
+    """What the learner must accept: `auxiliary`, `transform` or `weights`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A frozen dataclass whose fields are its hyperparameters, each with a docstring.
+
+    By default it yields the policy that it pre-trained as it is. The learner belongs to the
+    problem: every method of a comparison has the same.
     """
 
-    unlimited: ClassVar[bool]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    learner: Learner = field(default_factory=PPO, metadata={"registry": LEARNERS})
+    """What is learned with; the problem's, unless the method's own table says otherwise."""
+
+    unlimited: ClassVar[bool] = False
+    """Whether its use of the target is counted and not limited: of the oracle alone."""
+    curves: ClassVar[tuple[str, ...]] = ()
+    """Names in the log of what the report draws over training."""
 
     @property
-    def pretraining(self) -> "Method": ...
+    def pretraining(self) -> "Method":
+        """The method whose `pretrain` this one runs: methods that return equal ones share their
+        pre-training, which is then paid for once."""
+        return self
 
+    def requires(self) -> Requirements:
+        """What it needs of its problem."""
+        return Requirements()
+
+    @abstractmethod
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         """What is worth carrying from the source."""
-        ...
 
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        """Policies for the target; the first is the zero-shot policy."""
-        ...
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
+        """Policies for the target; the first is the zero-shot policy. The source may still be
+        consulted, and is counted."""
+        yield policy_from(knowledge, trusted=trusted(self.learner))
+
+    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves | None:
+        """Moves in the source for the report to draw, if they say something of the method.
+
+        Args:
+            knowledge: what pre-training gave.
+            policy: the last one that `adapt` yielded.
+            source: the problem's.
+        """
+        return None
+
+
+def trusted(learner: Learner) -> list[str]:
+    """The user's own encoders and memory that a learner names, which its knowledge may name too."""
+    fields = vars(learner)
+    named = [item.partition("=")[2] for item in fields.get("encoders", ())]
+    return [name for name in (*named, str(fields.get("memory", ""))) if ":" in name]

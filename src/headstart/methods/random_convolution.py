@@ -10,9 +10,7 @@ Differs from the paper in: the policy acts on clean frames only, and the feature
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -21,54 +19,51 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.configuration import require
 from headstart.errors import HeadstartError
+from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.auxiliary import Activations, activations
-from headstart.learners.dqn import DQN
-from headstart.learners.encoders import Convolutions, Encoder
-from headstart.learners.imitation import Imitation
-from headstart.learners.policy import Policy, policy_from
-from headstart.learners.ppo import PPO
 from headstart.learners.train import train
-from headstart.target import Source, Target
+from headstart.methods.method import Method, Requirements
+from headstart.policies.encoders import Encoders
 
 
 class Nothing(eqx.Module):
-    """An auxiliary's state where there is nothing to train along."""
+    """An auxiliary loss's state where there is nothing to train along."""
 
     parameters: None = None
 
 
 class FeatureMatching(eqx.Module):
-    """Features of a randomly convolved image held to those of the image; an `Auxiliary`."""
+    """Features of a randomly convolved image held to those of the image; an `AuxiliaryLoss`."""
 
     weight: float = eqx.field(static=True)
     samples: int = eqx.field(static=True)
 
-    def init(self, encoder: Encoder, key: PRNGKeyArray) -> Nothing:
-        if not isinstance(encoder, Convolutions):
+    def init(self, encoders: Encoders, key: PRNGKeyArray) -> Nothing:
+        if not encoders.learned:
             raise HeadstartError(
-                f"random convolutions are for images, and observations have shape {encoder.shape}"
+                f"random convolutions are for images, and there are none: the policy reads "
+                f"{', '.join(encoders.reads)}"
             )
         return Nothing()
 
     def loss(
         self,
         parameters: None,
-        encoder: Encoder,
-        seen: Activations,
+        encoders: Encoders,
+        activations: dict[str, Array],
         progress: Float[Array, ""] | float,
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        clean = jax.lax.stop_gradient(seen["features"][: self.samples])
-        blurred = convolved(seen["image"][: self.samples], key)
-        gap = ((activations(encoder, blurred)["features"] - clean) ** 2).mean()
+        clean = jax.lax.stop_gradient(activations["features"][: self.samples])
+        blurred = convolved(activations["image"][: self.samples], key)
+        gap = ((encoders({"pixels": blurred}) - clean) ** 2).mean()
         return self.weight * gap, {"feature_gap": gap}
 
     def updated(self, state: Nothing, gradient: None) -> Nothing:
         return state
 
     def measure(
-        self, state: Nothing, encoder: Encoder, obs: Shaped[Array, "n ..."]
+        self, state: Nothing, encoders: Encoders, obs: dict[str, Shaped[Array, "n ..."]]
     ) -> dict[str, Array]:
         return {}
 
@@ -88,8 +83,8 @@ def convolved(image: Shaped[Array, "n h w c"], key: PRNGKeyArray) -> Float[Array
     return jnp.clip(out, 0.0, 255.0)
 
 
-@dataclass(frozen=True)
-class RandomConvolution:
+@dataclass(frozen=True, kw_only=True)
+class RandomConvolution(Method):
     """Train in the source's mean on features that random convolutions do not change."""
 
     steps: int = 1_000_000
@@ -98,22 +93,16 @@ class RandomConvolution:
     """Of the distance between features."""
     samples: int = 64
     """Frames in a gradient step that are convolved."""
-    learner: PPO | DQN | Imitation = field(default_factory=PPO)
-    """What is learned in the source: RL, or imitation."""
-    unlimited: ClassVar[bool] = False
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps", "samples")
         require(self, 0, math.inf, "weight")
 
-    @property
-    def pretraining(self) -> "RandomConvolution":
-        return self
+    def requires(self) -> Requirements:
+        return Requirements(hooks=frozenset({"auxiliary"}))
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        mean = source.at_mean()
-        matching = FeatureMatching(self.weight, self.samples)
-        return self.learner.knowledge(train(self.learner, mean, self.steps, key, matching))
-
-    def adapt(self, knowledge: Knowledge, target: Target, key: PRNGKeyArray) -> Iterator[Policy]:
-        yield policy_from(knowledge)
+        matching, mean = FeatureMatching(self.weight, self.samples), source.at_mean()
+        return self.learner.knowledge(
+            train(self.learner, mean, self.steps, key, auxiliary=matching)
+        )

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from headstart.configuration import as_table
 from headstart.errors import HeadstartError
-from headstart.journal import rows
 from headstart.knowledge import Knowledge, write_atomically
+from headstart.learners import LEARNERS
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
 from headstart.report.figures import band, bar, colour, figure, legend, svg
@@ -24,7 +25,12 @@ from headstart.result import (
     transfer,
 )
 
+if TYPE_CHECKING:
+    from headstart.runs.job import Job
+
 Results = Mapping[str, Sequence[Result]]
+Jobs = Mapping[str, "Job"]
+"""The first run of every method, as it was asked for."""
 Logs = Mapping[str, Sequence[list[dict[str, Any]]]]
 """What the runs of every method have logged."""
 
@@ -35,6 +41,9 @@ def write(folder: Path) -> Path:
     Raises:
         HeadstartError: there is none.
     """
+    from headstart.runs.job import Job
+    from headstart.runs.logger import rows
+
     results, unfinished = read(folder)
     problem = _problem(folder, results)
     threshold = threshold_from(results)
@@ -46,19 +55,20 @@ def write(folder: Path) -> Path:
         loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
         autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    jobs = {label: Job.read(folder / label / str(runs[0].seed)) for label, runs in results.items()}
     first = next(iter(results.values()))[0]
     html = jinja.get_template("report.html.jinja").render(
         problem=problem,
-        rows=_rows(results, threshold),
+        rows=_rows(results, threshold, jobs),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(logs), "learning"),
-        judges_figure=_judges_figure(logs),
+        curves_figure=_curves_figure(logs, jobs),
         views={"source": stills(problem.source), "target": stills(problem.target)},
         paths_figure=_paths_figure(folder, results, problem),
-        correction_figure=_correction_figure(folder, results, problem),
+        moves_figure=_moves_figure(folder, jobs, problem),
         movies=_movies(folder, results, problem),
         seeds={label: [r.seed for r in runs] for label, runs in results.items()},
         fewest=min(len(runs) for runs in results.values()),
@@ -118,7 +128,8 @@ def _problem(folder: Path, results: Results) -> TransferProblem:
     return from_table(stated[0])
 
 
-def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
+def _rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str, Any]]:
+    unlike = _unlike_learners(jobs)
     scratch = results.get("scratch", [])
     found = []
     for index, (label, runs) in enumerate(results.items()):
@@ -128,6 +139,7 @@ def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
         found.append(
             {
                 "label": label,
+                "learner": unlike.get(label, ""),
                 "colour": colour(index),
                 "zero_shot": _shown(worth.zero_shot),
                 "asymptotic": _shown(worth.asymptotic),
@@ -145,6 +157,22 @@ def _rows(results: Results, threshold: float | None) -> list[dict[str, Any]]:
                 "target_episodes": f"{worth.target_episodes:,.0f}",
             }
         )
+    return found
+
+
+def _unlike_learners(jobs: Jobs) -> dict[str, str]:
+    """What differs in the learners of those methods whose learner is not the problem's."""
+    from headstart.runs.job import learner_of
+
+    found = {}
+    for label, job in jobs.items():
+        usual = as_table(learner_of(job.problem))
+        own = as_table(job.method.learner)
+        if type(job.method.learner) is not type(learner_of(job.problem)):
+            found[label] = LEARNERS.name_of(type(job.method.learner))
+        elif own != usual:
+            changed = (f"{k} {v}" for k, v in own.items() if v != usual[k])
+            found[label] = ", ".join(changed)
     return found
 
 
@@ -228,21 +256,18 @@ def _learning_figure(logs: Logs):
     return fig
 
 
-JUDGED = ("domain_accuracy", "fresh_accuracy", "calibration_error", "delta")
-"""What classifiers of the two domains write into the log."""
-
-
-def _judges_figure(logs: Logs) -> str | None:
-    """How well classifiers told the domains apart while they trained, if any method has one."""
+def _curves_figure(logs: Logs, jobs: Jobs) -> str | None:
+    """What methods measured of themselves while they trained, if any did."""
+    wanted = dict.fromkeys(name for job in jobs.values() for name in job.method.curves)
     curves: list[tuple[str, int, str | None, list[float], list[float]]] = []
     for index, (label, runs) in enumerate(logs.items()):
         for number, log in enumerate(runs):
-            for name in JUDGED:
+            for name in wanted:
                 chosen = [r for r in log if name in r]
                 x, y = [r.get("updates", r["steps"]) for r in chosen], [r[name] for r in chosen]
                 if len(set(x)) > 1:
                     curves.append((name, index, label if number == 0 else None, x, y))
-    names = [name for name in JUDGED if any(curve[0] == name for curve in curves)]
+    names = [name for name in wanted if any(curve[0] == name for curve in curves)]
     if not names:
         return None
     fig, axes = figure(columns=len(names), share=False)
@@ -257,9 +282,9 @@ def _judges_figure(logs: Logs) -> str | None:
 
 def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> str | None:
     """Each method's way through source and target, where they can be seen from above."""
-    from headstart.report.maps import draw_paths, has_plan
+    from headstart.report.maps import draw_paths, floor_map
 
-    if not has_plan(problem.target):
+    if floor_map(problem.target) is None:
         return None
     policies = {
         label: _policy(folder / label / str(runs[0].seed)) for label, runs in results.items()
@@ -272,26 +297,24 @@ def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> s
     return svg(fig, "paths")
 
 
-def _correction_figure(folder: Path, results: Results, problem: TransferProblem) -> str | None:
-    """What each move of the source was worth to the target, by the first method that has judged."""
-    import jax
+def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[str, str] | None:
+    """What each move of the source was worth, by the first method that says so."""
+    from headstart.report.maps import draw_moves, floor_map
 
-    from headstart.report.maps import draw_correction, has_plan
-    from headstart.run import Job
-
-    judges = [label for label, runs in results.items() if label.split(":")[0] == "darc" and runs]
-    if not judges or not has_plan(problem.source):
+    if floor_map(problem.source) is None:
         return None
-    fig, axes = figure(columns=1, width=5.2, height=4.4)
-    run = folder / judges[0] / str(results[judges[0]][0].seed)
-    ratio: Any = Job.read(run).method
-    lines = draw_correction(
-        axes[0], ratio.ratio, Knowledge.load(run / "knowledge"), _policy(run), problem.source,
-        jax.random.key(0),
-    )  # fmt: skip
-    fig.colorbar(lines, ax=axes[0], label="Δr", shrink=0.8)
-    axes[0].set_title(f"{judges[0]}: moves made in the source")
-    return svg(fig, "correction")
+    for label, job in jobs.items():
+        run = folder / label / str(job.seed)
+        knowledge = Knowledge.load(run / "knowledge")
+        moves = job.method.moves(knowledge, _policy(run), problem.source)
+        if moves is None:
+            continue
+        fig, axes = figure(columns=1, width=5.2, height=4.4)
+        lines = draw_moves(axes[0], moves, problem.source)
+        fig.colorbar(lines, ax=axes[0], label=moves.label, shrink=0.8)
+        axes[0].set_title(f"{label}: moves made in the source")
+        return {"svg": svg(fig, "moves"), "meaning": moves.meaning}
+    return None
 
 
 def _sides(problem: TransferProblem):
@@ -299,9 +322,15 @@ def _sides(problem: TransferProblem):
 
 
 def _policy(run: Path) -> Any:
-    from headstart.learners.policy import policy_from
+    return _loaded(run / "adapted", run)
 
-    return policy_from(Knowledge.load(run / "adapted"))
+
+def _loaded(folder: Path, run: Path) -> Any:
+    from headstart.methods.method import trusted
+    from headstart.policies.policy import policy_from
+    from headstart.runs.job import Job
+
+    return policy_from(Knowledge.load(folder), trusted=trusted(Job.read(run).method.learner))
 
 
 def _smoothed(values: Sequence[float], share: float = 0.9) -> list[float]:
@@ -314,7 +343,6 @@ def _smoothed(values: Sequence[float], share: float = 0.9) -> list[float]:
 
 
 def _movies(folder: Path, results: Results, problem: TransferProblem) -> list[dict[str, Any]]:
-    from headstart.learners.policy import policy_from
     from headstart.report.movie import movie
 
     shown = []
@@ -324,7 +352,7 @@ def _movies(folder: Path, results: Results, problem: TransferProblem) -> list[di
         for kind, name in (("zero-shot", "zero_shot"), ("adapted", "adapted")):
             if not (run / name).exists():
                 continue
-            policy = policy_from(Knowledge.load(run / name))
+            policy = _loaded(run / name, run)
             shot = runs[0].shots[0 if kind == "zero-shot" else -1]
             picture = movie(policy, problem.target, runs[0].seed)
             if picture is not None:

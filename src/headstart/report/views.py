@@ -2,11 +2,14 @@
 
 import base64
 import io
+import itertools
 
 import numpy as np
 from PIL import Image
 
 from headstart import envs
+from headstart.experience.unroll import begin, play
+from headstart.policies.policy import ExpertPolicy
 from headstart.problem import Domain
 
 COPIES = 4
@@ -16,7 +19,7 @@ ZOOM = 4
 
 def stills(domain: Domain, seed: int = 0) -> str | None:
     """Some copies of the domain side by side, as a data URI; nothing if it cannot be drawn."""
-    image = len(envs.find(domain.environment).observation_space.shape) == 3
+    image = "pixels" in envs.spec_of(domain).groups
     shown = [_still(domain, seed + i) for i in range(COPIES if image else 1)]
     frames = [frame for frame in shown if frame is not None]
     if not frames:
@@ -29,12 +32,15 @@ def stills(domain: Domain, seed: int = 0) -> str | None:
 
 
 def _still(domain: Domain, seed: int) -> np.ndarray | None:
-    batch = envs.start(domain, 1, seed)
-    obs = batch.reset()
-    demonstrator = next(iter(getattr(batch.environment, "demonstrators", {})), None)
-    for _ in range(STEPS if demonstrator else 0):
-        obs = batch.step(batch.demonstrated(demonstrator)).obs  # pyright: ignore
-    if obs.ndim == 4:
-        return obs[0].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
-    picture = batch.picture()
+    """The first copy after a few steps of an expert's, if there is one."""
+    expert = next(iter(envs.find(domain.environment).experts), None)
+    running = envs.start(domain, 1, seed, expert)
+    carry = begin(ExpertPolicy(), running)
+    obs = carry.told.obs
+    if expert is not None:
+        played = play(ExpertPolicy(), running, carry, None)
+        obs = next(itertools.islice(played, STEPS - 1, None)).step.obs
+    if "pixels" in obs:
+        return obs["pixels"][0].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    picture = running.picture()
     return None if picture is None else np.asarray(picture, np.uint8)

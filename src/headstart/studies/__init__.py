@@ -18,13 +18,14 @@ from headstart.errors import HeadstartError, unknown
 if TYPE_CHECKING:
     from headstart.problem import TransferProblem
     from headstart.result import Result
-    from headstart.run import Job
+    from headstart.runs.job import Job
 
 STUDIES = {
     "epopt-hopper": "EPOpt on the hopper: robustness to the torso's mass, and its posterior",
     "darc-wall": "DARC on a grid whose target has a wall, and the reverse",
     "darc-archery": "DARC's corrected reward for one arrow in the wind",
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
+    "memory-and-context": "Memory, and being shown the body, where the body is hidden",
     "confusion-drive": "Domain confusion from sun to rain and dusk, from a few hundred frames",
 }
 
@@ -47,7 +48,7 @@ class Arm:
     seeds: int
 
     def jobs(self, out: Path) -> "list[Job]":
-        from headstart.run import make_job
+        from headstart.runs.job import make_job
 
         return [make_job(self.problem, self.label, seed, out) for seed in range(self.seeds)]
 
@@ -78,9 +79,9 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
     Raises:
         HeadstartError: a run failed.
     """
-    from headstart.grid import LocalProcesses, run_all
-    from headstart.progress import board
-    from headstart.run import prepare
+    from headstart.runs.executors import executor, run_all
+    from headstart.runs.job import prepare
+    from headstart.runs.progress import board
 
     study = find(name)
     arms: Mapping[str, Arm] = study.arms()
@@ -88,9 +89,8 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
     every = [arm.jobs(out) for arm in arms.values()]
     jobs = [jobs[seed] for seed in seeds for jobs in every if seed < len(jobs)]
     todo = [job for job in jobs if not prepare(job, resume=True)]
-    engine = LocalProcesses(workers) if workers else LocalProcesses()
     with board(len(todo)) as watch:
-        failures = run_all(todo, engine, watch)
+        failures = run_all(todo, executor("local", workers), watch)
     if failures:
         raise HeadstartError(
             f"{len(failures)} of {len(jobs)} runs failed, first {failures[0].job.folder}: "
@@ -105,7 +105,7 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
 
 def posed(name: str) -> dict[str, Any]:
     """The problems of a study as they stand now, with what they set for its methods."""
-    from headstart.run import method_name
+    from headstart.runs.job import method_name
 
     arms = find(name).arms().values()
     problems = {arm.problem.name: arm.problem.as_table() for arm in arms}

@@ -9,7 +9,7 @@ baselines that take nothing of the target.
 from pathlib import Path
 from typing import Any
 
-from headstart.problems import find
+from headstart.problem.named import find
 from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim
 
@@ -39,7 +39,7 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target by arm and seed, and the classifiers' accuracy."""
-    from headstart.journal import rows
+    from headstart.runs.logger import rows
 
     table: dict[str, Any] = {"arms": {}}
     for name, arm in arms().items():

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.problems import find
+from headstart.problem.named import find
 from headstart.result import iqm
 from headstart.studies import Arm, Claim
 
@@ -44,23 +44,25 @@ def collect(out: Path) -> dict[str, Any]:
     import jax.numpy as jnp
 
     from headstart import envs
+    from headstart.experience.replay import Batch
+    from headstart.experience.unroll import nothing_told
     from headstart.knowledge import Knowledge
-    from headstart.learners.policy import greedy, policy_from
-    from headstart.learners.replay import Sample
-    from headstart.run import Job
+    from headstart.policies.policy import act, policy_from
+    from headstart.runs.job import Job
 
-    world: Any = envs.find("archery")
+    spec = envs.spec_of(find("archery").source)
     table: dict[str, Any] = {"angles": ANGLES.tolist(), "arms": {}, "values": []}
     for name, arm in arms().items():
         chosen = []
         for seed, folder in enumerate(arm.folders(out)):
             knowledge = Knowledge.load(folder / "knowledge")
-            action = np.clip(greedy(policy_from(knowledge), jnp.zeros((1, 2))), -1, 1)
+            told = nothing_told(envs.start(arm.problem.target, 1, 0))
+            action = np.clip(act(policy_from(knowledge), told, (), None, 0)[0], -1, 1)
             chosen.append(round(2 * float(action[0, 0]), 4))
             if name != "DARC":
                 continue
             ratio = Job.read(folder).method.ratio  # pyright: ignore
-            judge = ratio.graft(knowledge, world.observation_space, world.action_space)
+            judge = ratio.graft(knowledge, spec)
             rng = np.random.default_rng(seed)
             values = {"mean": [], "soft": [], "source": [], "target": []}
             for angle in ANGLES:
@@ -72,8 +74,10 @@ def collect(out: Path) -> dict[str, Any]:
                 before = np.zeros((ARROWS, 2), np.float32)
                 after = np.stack([y["source"], blank + 1], axis=1).astype(np.float32)
                 action = np.full((ARROWS, 1), angle / 2, np.float32)
-                columns: Any = map(jnp.asarray, (before, action, blank, after, blank, blank))
-                delta = np.asarray(ratio.log_ratio(judge, Sample(*columns)))
+                columns = map(jnp.asarray, (before, action, blank, after, blank, blank))
+                before, action, blank, after, *rest = columns
+                batch = Batch({"state": before}, action, blank, {"state": after}, *rest)
+                delta = np.asarray(ratio.log_ratio(judge, batch))
                 reward = -(y["source"] ** 2) / 2
                 values["mean"].append(float((reward + delta).mean()))
                 values["soft"].append(_soft(reward + delta))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.problems import find
+from headstart.problem.named import find
 from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim
 
@@ -53,10 +53,10 @@ def arms() -> dict[str, Arm]:
 
 def _target_steps(name: str) -> int:
     """What DARC takes of the target in all."""
-    from headstart.run import make_job
+    from headstart.runs.job import make_job
 
     darc: Any = make_job(find(name), "darc", 0, Path("runs")).method
-    return darc.ratio.target_steps(darc.steps)
+    return darc.ratio.reference_steps(darc.steps)
 
 
 def collect(out: Path) -> dict[str, Any]:
@@ -87,9 +87,9 @@ def collect(out: Path) -> dict[str, Any]:
 
 def _at_home(arm: Arm, out: Path) -> list[float]:
     """Returns in the source of what was trained there, by seed."""
-    from headstart.evaluation import evaluate
     from headstart.knowledge import Knowledge
-    from headstart.learners.policy import policy_from
+    from headstart.policies.policy import policy_from
+    from headstart.runs.evaluation import evaluate
 
     returns = []
     for seed, folder in enumerate(arm.folders(out)):

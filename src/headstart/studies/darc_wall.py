@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.problems import find
+from headstart.problem.named import find
 from headstart.result import iqm
 from headstart.studies import Arm, Claim
 
@@ -32,7 +32,7 @@ def arms() -> dict[str, Arm]:
 def collect(out: Path) -> dict[str, Any]:
     """Success and the way taken on the target, by arm and seed."""
     from headstart.knowledge import Knowledge
-    from headstart.learners.policy import policy_from
+    from headstart.policies.policy import policy_from
     from headstart.report.maps import path
 
     table: dict[str, Any] = {"arms": {}}

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.distributions import Normal
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem.distributions import Normal
 from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim
 
@@ -58,7 +58,7 @@ POLICIES = {
     "ensemble (ε = 1)": (VARIED, f"domain-randomization:steps={STEPS}"),
     "EPOpt (ε = 0.1)": (VARIED, f"epopt:steps={STEPS}"),
     "EPOpt, mass not varied": (UNMODELLED, f"epopt:steps={STEPS}"),
-    "EPOpt, posterior": (VARIED, f"epopt-posterior:epopt.steps={STEPS}"),
+    "EPOpt, posterior": (VARIED, f"epopt-posterior:steps={STEPS}"),
 }
 
 
@@ -69,7 +69,7 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """The numbers that the claims rest on, from the finished runs below `out`."""
-    from headstart.journal import rows
+    from headstart.runs.logger import rows
 
     policies: dict[str, Any] = {}
     posterior = []

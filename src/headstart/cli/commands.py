@@ -1,0 +1,166 @@
+"""What each word of the command line does."""
+
+import argparse
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import HeadstartError
+
+
+def list_command(options: argparse.Namespace, _: Any) -> None:
+    from headstart import envs, learners, methods, studies
+    from headstart.problem.named import PROBLEMS
+
+    groups = {
+        "problems": {name: p.description for name, p in PROBLEMS.items()},
+        "methods": {name: _first_line(path) for name, path in methods.METHODS.items()},
+        "environments": dict.fromkeys(sorted(envs.ENVIRONMENTS), ""),
+        "learners": {name: _first_line(path) for name, path in learners.LEARNERS.items()},
+        "studies": dict(studies.STUDIES),
+    }
+    if options.json:
+        print(json.dumps({kind: list(names) for kind, names in groups.items()}, indent=1))
+        return
+    for kind, names in groups.items():
+        print(kind)
+        for name, text in names.items():
+            print(f"  {name:<22} {text}".rstrip())
+
+
+def run_command(options: argparse.Namespace, fields: dict[str, Any]) -> None:
+    from headstart.problem.named import find
+    from headstart.runs import run
+    from headstart.runs.job import make_job, prepare
+    from headstart.runs.progress import bars
+
+    problem, sinks = find(options.problem), options.sink or ()
+    job = make_job(problem, options.method, options.seed, options.out, fields, sinks)
+    if prepare(job, options.resume):
+        print(f"already finished: {job.folder / 'result.json'}")
+    with bars(f"{job.label}, seed {job.seed}") as progress:
+        result = run.run(job, progress)
+    for shot in result.shots:
+        print(f"{shot.episodes:>6} target episodes: return {shot.score:9.1f}")
+    print(f"source steps {result.source['steps']}, target steps {result.target['steps']}")
+    print(job.folder / "result.json")
+
+
+def compare_command(options: argparse.Namespace, _: Any) -> int:
+    from headstart import methods
+    from headstart.problem.named import find
+    from headstart.report import write
+    from headstart.runs.executors import executor, run_all
+    from headstart.runs.job import make_job, prepare
+    from headstart.runs.progress import board
+
+    problem = find(options.problem)
+    labels = list(dict.fromkeys(options.methods or problem.methods or methods.METHODS))
+    jobs = [
+        make_job(problem, label, seed, options.out, sinks=options.sink or ())
+        for seed in range(options.seeds)
+        for label in labels
+    ]
+    todo = [job for job in jobs if not prepare(job, resume=True)]
+    with board(len(todo)) as watch:
+        failures = run_all(todo, executor(options.engine, options.workers), watch)
+    for failure in failures:
+        print(
+            f"headstart: {failure.job.folder} failed: {failure.reason}; run the same command "
+            "again to go on with it",
+            file=sys.stderr,
+        )
+    if len(failures) < len(jobs):
+        print(write(options.out / problem.name))
+    return 1 if failures else 0
+
+
+def evaluate_command(options: argparse.Namespace, _: Any) -> None:
+    from headstart import envs
+    from headstart.knowledge import Knowledge
+    from headstart.policies.policy import check_reads, policy_from
+    from headstart.runs.evaluation import evaluate
+
+    policy = policy_from(Knowledge.load(options.knowledge))
+    domain = find_domain(options.domain)
+    check_reads(policy, envs.spec_of(domain))
+    returns = evaluate(domain, policy, options.episodes, options.seed)
+    spread = returns.std(ddof=1) if len(returns) > 1 else float("nan")
+    print(f"{domain}: return {returns.mean():.1f} ± {spread:.1f} (sd) over {len(returns)} episodes")
+
+
+def report_command(options: argparse.Namespace, _: Any) -> None:
+    from headstart.report import write
+
+    print(write(options.dir))
+
+
+def check_command(options: argparse.Namespace, _: Any) -> int:
+    from headstart.testing import examine
+
+    findings = examine(options.environment)
+    for finding in findings:
+        print(
+            f"{'ok  ' if finding.held else 'FAIL'}  {finding.claim}"
+            + (f": {finding.detail}" if finding.detail else "")
+        )
+    failed = sum(not finding.held for finding in findings)
+    print(f"{len(findings) - failed} held, {failed} failed")
+    return 1 if failed else 0
+
+
+def study_command(options: argparse.Namespace, _: Any) -> int:
+    from headstart import studies
+
+    study = studies.find(options.name)
+    if options.check:
+        table = studies.stored(options.name)
+    else:
+        table = studies.run(options.name, options.out, options.workers)
+    print(study.shown(table), end="\n\n")
+    claims = study.claims(table)
+    for claim in claims:
+        print(
+            f"{'holds        ' if claim.holds else 'DOES NOT HOLD'}  {claim.text}: {claim.evidence}"
+        )
+    return 0 if all(claim.holds for claim in claims) else 1
+
+
+def find_domain(text: str) -> Any:
+    """A problem's target, or an environment with parameters, as in `hopper:torso_mass=7,gravity=9`.
+
+    Raises:
+        HeadstartError: the text is neither.
+    """
+    from headstart import envs
+    from headstart.envs.environment import check_domain
+    from headstart.problem import Domain
+    from headstart.problem.named import find
+
+    name, _, settings = text.rpartition(":") if "=" in text else (text, "", "")
+    if not settings and name not in envs.ENVIRONMENTS and not name.startswith("gym:"):
+        try:
+            return find(name).target
+        except HeadstartError:
+            if ":" not in name:
+                raise
+    parameters: dict[str, float] = {}
+    for setting in filter(None, settings.split(",")):
+        parameter, _, value = setting.partition("=")
+        try:
+            parameters[parameter] = float(value)
+        except ValueError:
+            raise HeadstartError(f"{setting!r} is not NAME=NUMBER, as in torso_mass=7") from None
+    domain = Domain.of(name, parameters)
+    check_domain(envs.find(name), domain)
+    return domain
+
+
+def _first_line(path: str) -> str:
+    """The summary of a file, without importing it (and JAX)."""
+    module = path.partition(":")[0].removeprefix("headstart.").replace(".", "/")
+    source = Path(__file__).parents[1] / f"{module}.py"
+    text = ast.get_docstring(ast.parse(source.read_text())) or ""
+    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".")

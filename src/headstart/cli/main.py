@@ -1,0 +1,187 @@
+"""The words of the command line. Nothing heavy is imported before it is known what is asked for.
+
+Argparse, and not a library that makes flags of dataclasses: which fields `--method.FIELD` may name
+is known only once PROBLEM, METHOD and `learner.algorithm` are, which may be the user's own; and the
+same texts come from TOML tables and from labels, so that they are turned into fields in one place,
+`configuration.py`.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import headstart
+from headstart.errors import HeadstartError, unknown
+
+COMMANDS = {
+    "list": "problems, methods, environments, learners and studies",
+    "run": "one method on one problem from one seed",
+    "compare": "methods side by side on one problem, and the report",
+    "evaluate": "a policy on a domain",
+    "report": "write DIR/report.html again",
+    "check": "hold an environment to what it declares",
+    "study": "re-run a published claim, or hold the stored results against it",
+}
+PROBLEM = "a name from `headstart list`, a TOML file, or module:attribute"
+METHODS = (
+    "methods, with fields as in 'epopt:epsilon=0.2;steps=500000'; those that the problem lists if "
+    "none is named"
+)
+ENGINE = "where runs are executed: local, or module:Class"
+SINK = "where the rows of the log go too: module:Class; may be given several times"
+WORKERS = "processes at once; one for each core if not given"
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are ours: one line, with the nearest right word."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice" in message and "COMMAND" in message:
+            raise unknown("command", message.split("'")[1], COMMANDS)
+        raise HeadstartError(message.removeprefix("argument "))
+
+    def word(self, name: str, text: str, **more: Any) -> None:
+        """A positional argument."""
+        self.add_argument(name, metavar=more.pop("metavar", name.upper()), help=text, **more)
+
+    def flag(self, name: str, text: str, default: Any = None, **more: Any) -> None:
+        """An option; its default, if there is one, is part of its help."""
+        text += "" if default is None else f"; {default} if not given"
+        more = more if "action" in more else {"metavar": "N", **more}
+        default = False if more.get("action") == "store_true" else default
+        self.add_argument(name, default=default, help=text, **more)
+
+    @property
+    def flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+
+def parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and that of each command."""
+    top = Parser(prog="headstart", description=headstart.__doc__, allow_abbrev=False,
+                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    top.add_argument("--version", action="version", version=f"headstart {headstart.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    of = {
+        name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        for name, text in COMMANDS.items()
+    }
+    listing, run, compare, evaluate, report, check, study = of.values()
+    listing.flag("--json", "for programs", action="store_true")
+    run.word("problem", PROBLEM)
+    run.word("method", "a name from `headstart list`, or module:Class")
+    run.flag("--seed", "of all that is drawn", 0, type=_count)
+    run.flag("--resume", "go on with an unfinished run", action="store_true")
+    run.epilog = (
+        "Fields of the method are set by --method.FIELD VALUE, after PROBLEM and METHOD; "
+        "`headstart run PROBLEM METHOD --help` lists them with what the problem sets."
+    )
+    compare.word("problem", PROBLEM)
+    compare.word("methods", METHODS, metavar="METHOD", nargs="*")
+    compare.flag("--seeds", "runs of each method", 2, type=_positive)
+    compare.flag("--engine", ENGINE, "local", metavar="ENGINE")
+    for with_runs in (compare, study):
+        with_runs.flag("--workers", WORKERS, type=_positive)
+    for with_logs in (run, compare):
+        with_logs.flag("--sink", SINK, action="append", metavar="SINK")
+    for with_folder in (run, compare, study):
+        with_folder.flag("--out", "where runs are kept", Path("runs"), type=Path, metavar="DIR")
+    evaluate.word("knowledge", "a knowledge folder", type=Path)
+    evaluate.word("domain", "a problem, for its target, or an environment, as in "
+                  "hopper:torso_mass=7", metavar="DOMAIN|PROBLEM")  # fmt: skip
+    evaluate.flag("--episodes", "to be played", 20, type=_positive)
+    evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
+    report.word("dir", "as in runs/hopper-mass", type=Path)
+    check.word("environment", "a name, gym:ID or module:function")
+    study.word("name", "a name from `headstart list`")
+    study.flag("--check", "hold the stored results against the claims", action="store_true")
+    return top, of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    headstart.prepare_jax()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers are stopped on the way out
+    try:
+        fields = _method_fields(arguments)
+        top, commands = parser()
+        if arguments[:1] == ["run"] and {"-h", "--help"} & set(arguments):
+            _print_fields(commands["run"], arguments[1:], fields)
+        options, rest = top.parse_known_args(arguments)
+        if rest and rest[0].startswith("-"):
+            raise unknown("flag", rest[0].partition("=")[0], commands[options.command].flags)
+        if rest:
+            raise HeadstartError(f"{rest[0]!r} is one word too many")
+        if fields and options.command != "run":
+            raise HeadstartError("--method.FIELD belongs to `headstart run`")
+        from headstart.cli import commands as bodies
+
+        return getattr(bodies, f"{options.command}_command")(options, fields) or 0
+    except HeadstartError as error:
+        print(f"headstart: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("headstart: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has gone, as `head` does; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _method_fields(arguments: list[str]) -> dict[str, Any]:
+    """Take `--method.FIELD VALUE …` out of the arguments."""
+    fields: dict[str, Any] = {}
+    while (
+        at := next((i for i, a in enumerate(arguments) if a.startswith("--method.")), None)
+    ) is not None:
+        flag, equals, value = arguments[at].removeprefix("--method.").partition("=")
+        end = at + 1
+        values = [value] if equals else []
+        while not equals and end < len(arguments) and not arguments[end].startswith("--"):
+            values.append(arguments[end])
+            end += 1
+        if not values:
+            raise HeadstartError(f"--method.{flag} needs a value")
+        fields[flag] = values if len(values) > 1 else values[0]
+        del arguments[at:end]
+    return fields
+
+
+def _print_fields(run: Parser, arguments: list[str], fields: dict[str, Any]) -> None:
+    """The fields of the method that is named, as the problem and the flags set them."""
+    words = [word for word in arguments if word not in ("-h", "--help")]
+    try:
+        options, _ = run.parse_known_args(words)
+    except HeadstartError:  # no problem or no method is named
+        return
+    from headstart.configuration import described
+    from headstart.problem.named import find
+    from headstart.runs.job import configured
+
+    method = configured(find(options.problem), options.method, fields)
+    print(f"fields of {options.method}, as {options.problem} sets them:")
+    for field, meaning, value in described(method):
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        print(f"  --method.{field} {shown}\n      {meaning}")
+    print()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 0 and below 2³¹, got {text}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, got {text}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

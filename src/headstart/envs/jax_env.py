@@ -1,0 +1,370 @@
+"""Environments written in JAX: stepped in compiled code one step at a time, and whole rollouts in
+one compiled call, policy included.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from headstart.envs.environment import Environment
+from headstart.envs.spec import EXPERT, Obs, grouped
+from headstart.envs.vector_env import (
+    AbstractVectorEnv,
+    Act,
+    Scanned,
+    Shown,
+    Step,
+    TimeStep,
+    rng_from_array,
+    rng_to_array,
+)
+from headstart.errors import SimulationError
+from headstart.knowledge import leaves, load_leaves
+from headstart.problem.domain import Domain
+
+
+class JaxEnvironment(Environment):
+    """An environment written in JAX: frozen, hashable, with pure functions of one example.
+
+    `p` has one number for each parameter. Actions and observations are elements of their spaces, of
+    JAX's arrays. Experts are functions of `(state, p)`, and act as policies do: see `Actions`.
+    """
+
+    @abstractmethod
+    def reset(self, p: Mapping[str, Array], key: PRNGKeyArray) -> Any:
+        """The state at an episode's start."""
+
+    @abstractmethod
+    def step(
+        self, state: Any, action: Array, p: Mapping[str, Array], key: PRNGKeyArray
+    ) -> tuple[Any, Array, Array]:
+        """`state, reward, terminated`."""
+
+    @abstractmethod
+    def observe(self, state: Any, p: Mapping[str, Array], key: PRNGKeyArray) -> Any:
+        """What is seen of the state."""
+
+    def picture(self, state: Any, p: Mapping[str, float]) -> np.ndarray | Array | None:
+        """`[height, width, 3]` bytes for people; nothing if it cannot be drawn."""
+        return None
+
+    def start(
+        self, domain: Domain, num: int, seed: int, expert: str | None = None
+    ) -> "JaxVectorEnv":
+        return JaxVectorEnv(self, domain, num, seed, expert)
+
+
+class Running(NamedTuple):
+    """Copies of an environment under way."""
+
+    state: Any
+    age: Int[Array, " env"]
+    over: Bool[Array, " env"]
+    values: Float[Array, "env parameters"]
+
+
+class View(NamedTuple):
+    """What is compiled: an environment, and what is seen of it; equal for equal domains."""
+
+    env: JaxEnvironment
+    domain: Domain
+    """For what it shows of its parameters."""
+    expert: str | None
+
+
+class JaxVectorEnv(AbstractVectorEnv):
+    """Copies that compiled code steps."""
+
+    def __init__(
+        self, environment: JaxEnvironment, domain: Domain, num: int, seed: int, expert: str | None
+    ):
+        super().__init__(environment, domain, num, seed, expert)
+        shown = Domain(domain.environment, domain.shows, domain.shows_critic)
+        self._view = View(environment, shown, expert)
+        values = jnp.asarray(self.values, jnp.float32)
+        shape = jax.eval_shape(partial(_fresh, environment), values, self._key)
+        state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+        self._running = Running(state, jnp.zeros(num, jnp.int32), jnp.ones(num, bool), values)
+
+    def reseed(self, seed: int) -> None:
+        super().reseed(seed)
+        self._key, self._count = jax.random.key(seed), 0
+
+    @property
+    def age(self) -> np.ndarray:
+        return np.asarray(self._running.age)
+
+    def reset(self, rows: np.ndarray | None = None) -> Obs:
+        chosen = self._mask(rows)
+        self._running, obs = _started(
+            self._view, self._running, chosen, self._draws(), self._next_key()
+        )
+        self._read_values()
+        pick = slice(None) if rows is None else rows
+        return {name: np.array(group)[pick] for name, group in obs.items()}
+
+    def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step:
+        """As in `VectorEnv`.
+
+        Raises:
+            SimulationError: an episode was over, or a number is not finite.
+        """
+        chosen = self._mask(rows)
+        self._check_under_way(chosen)
+        if rows is not None:
+            every = np.zeros((self.num, *action.shape[1:]), action.dtype)
+            every[rows] = action
+            action = every
+        draws = self._running.values if rows is not None else self._draws()
+        self._running, step = _stepped(
+            self._view, rows is None, self._running, jnp.asarray(action), chosen, draws,
+            self._next_key(),
+        )  # fmt: skip
+        self._read_values()
+        pick = slice(None) if rows is None else rows
+        found: Step = jax.tree.map(lambda column: np.array(column)[pick], step)
+        self._check(action, found.reward, found.next_obs)
+        return found
+
+    def scan(
+        self,
+        act: Act,
+        policy: Any,
+        told: TimeStep,
+        memory: Any,
+        steps: int,
+        key: PRNGKeyArray | None,
+    ) -> tuple[Scanned, TimeStep, Any]:
+        """The same as `step` with `act(policy, told, memory, key, t)`, step by step."""
+        self._check_under_way(self._mask(None))
+        draws = jnp.stack([jnp.asarray(self._draws()) for _ in range(steps if self._varied else 1)])
+        draws = jnp.broadcast_to(draws, (steps, *draws.shape[1:]))
+        self._running, told, memory, columns = _scanned(
+            self._view, act, self._running, policy, told, memory, draws, key, self._key,
+            self._count,
+        )  # fmt: skip
+        self._count += steps
+        self._read_values()
+        self._check(columns.action, columns.reward, columns.next_obs)
+        return columns, told, memory
+
+    def state(self) -> dict[str, np.ndarray]:
+        own = {
+            "values": self.values,
+            "rng": rng_to_array(self._rng),
+            "key": np.asarray(jax.random.key_data(self._key)),
+            "count": np.array(self._count),
+        }
+        return own | {f"running.{name}": a for name, a in leaves(self._running).items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.values[:] = state["values"]
+        self._rng = rng_from_array(state["rng"])
+        self._key = jax.random.wrap_key_data(jnp.asarray(state["key"]))
+        self._count = int(state["count"])
+        prefix = "running."
+        inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self._running = load_leaves(self._running, inner, "the checkpoint")
+
+    def picture(self) -> np.ndarray | None:
+        state = jax.tree.map(lambda x: np.asarray(x[0]), self._running.state)
+        values = self.values[0].astype(np.float32).tolist()
+        p = dict(zip(self.environment.parameters, values, strict=True))
+        drawn = self._view.env.picture(state, p)
+        return None if drawn is None else np.asarray(drawn)
+
+    def _mask(self, rows: np.ndarray | None) -> np.ndarray:
+        chosen = np.ones(self.num, bool)
+        if rows is not None:
+            chosen[:] = False
+            chosen[rows] = True
+        return chosen
+
+    def _check_under_way(self, chosen: np.ndarray) -> None:
+        if (np.asarray(self._running.over) & chosen).any():
+            raise SimulationError("an episode that has ended must be reset before its next step")
+
+    def _draws(self) -> np.ndarray:
+        """Parameters for the episodes that may begin at this step, `[env, parameters]`."""
+        drawn = self.values.copy()
+        if self._varied and not self._pinned:
+            drawn[:, self._columns] = self._distribution.sample(self._rng, self.num)
+        return drawn.astype(np.float32)
+
+    def _read_values(self) -> None:
+        if self._varied and not self._pinned:
+            self.values[:] = np.asarray(self._running.values)
+
+    def _next_key(self) -> PRNGKeyArray:
+        self._count += 1
+        return jax.random.fold_in(self._key, self._count - 1)
+
+    def _check(self, action: Any, reward: Any, obs: Mapping[str, Any]) -> None:
+        met = [("action", action), ("reward", reward)]
+        for what, array in met + [("observation", group) for group in obs.values()]:
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(np.asarray(array)).all():
+                blame = (
+                    "learning has diverged; lower the learning rate"
+                    if what == "action"
+                    else "narrow the range of its parameters, or mend the environment"
+                )
+                raise SimulationError(
+                    f"{self.environment.name} met a {what} that is not finite: {blame}"
+                )
+
+
+def _named(env: JaxEnvironment, values: Array) -> dict[str, Array]:
+    return dict(zip(env.parameters, values, strict=True))
+
+
+def _fresh(env: JaxEnvironment, values: Float[Array, "env parameters"], key: PRNGKeyArray) -> Any:
+    keys = jax.random.split(key, len(values))
+    return jax.vmap(lambda v, k: env.reset(_named(env, v), k))(values, keys)
+
+
+def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Array]:
+    """The groups that every copy shows."""
+    env = view.env
+    keys = jax.random.split(key, len(running.age))
+
+    def observe(state: Any, values: Array, key: PRNGKeyArray) -> dict[str, Array]:
+        return grouped(env.observation_space, env.observe(state, _named(env, values), key), jnp)
+
+    groups = jax.vmap(observe)(running.state, running.values, keys)
+    groups |= Shown(env, view.domain)(running.values)
+    if view.expert is not None:
+        expert = env.experts[view.expert]
+        act = jax.vmap(lambda s, v: expert(s, _named(env, v)))
+        groups[EXPERT] = act(running.state, running.values)
+    return groups
+
+
+def _where(chosen: Bool[Array, " env"], new: Any, old: Any) -> Any:
+    """Leaf by leaf, the rows that were chosen from `new` and the others from `old`."""
+
+    def pick(a: Array, b: Array) -> Array:
+        return jnp.where(chosen.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
+def _renewed(
+    view: View, running: Running, chosen: Bool[Array, " env"], draws: Array, key: PRNGKeyArray
+) -> tuple[Running, dict[str, Array]]:
+    """An episode begun in the copies that were chosen, and what every copy observes."""
+    state_key, observe_key = jax.random.split(key)
+    age, over = jnp.zeros_like(running.age), jnp.zeros_like(running.over)
+    fresh = Running(_fresh(view.env, draws, state_key), age, over, draws)
+    running = _where(chosen, fresh, running)
+    return running, _observed(view, running, observe_key)
+
+
+@partial(jax.jit, static_argnums=0)
+def _started(view: View, running: Running, chosen: Array, draws: Array, key: PRNGKeyArray):
+    return _renewed(view, running, chosen, draws, key)
+
+
+def _advanced(
+    view: View,
+    renew: bool,
+    running: Running,
+    action: Array,
+    chosen: Array,
+    draws: Array,
+    key: PRNGKeyArray,
+) -> tuple[Running, Step]:
+    env = view.env
+    step_key, observe_key, renew_key = jax.random.split(key, 3)
+    action = _action_for(env.action_space, action)
+    keys = jax.random.split(step_key, len(action))
+    act = jax.vmap(lambda s, a, v, k: env.step(s, a, _named(env, v), k))
+    state, reward, terminated = act(running.state, action, running.values, keys)
+    reward, terminated = reward.astype(jnp.float32), terminated.astype(bool)
+    age = running.age + 1
+    truncated = (age >= env.horizon) & ~terminated
+    ended = terminated | truncated
+    running = _where(chosen, Running(state, age, ended, running.values), running)
+    next_obs: Any = _observed(view, running, observe_key)
+    obs = next_obs
+    if renew:
+        running, obs = _begun(view, running, draws, renew_key, next_obs)
+    return running, Step(reward, next_obs, terminated, truncated, obs)  # pyright: ignore
+
+
+def _begun(
+    view: View, running: Running, draws: Array, key: PRNGKeyArray, obs: dict[str, Array]
+) -> tuple[Running, dict[str, Array]]:
+    """New episodes where they are over, a 32nd of the copies at a time: to observe is what costs
+    in a world of pixels, and few episodes end at a step."""
+    few = max(len(running.over) // 32, 1)
+
+    def some(carry: tuple[Running, dict[str, Array], Array]):
+        running, obs, turn = carry
+        rows = jnp.nonzero(running.over, size=few, fill_value=len(running.over))[0]
+        values = draws.at[rows].get(mode="clip")
+        state_key, observe_key = jax.random.split(jax.random.fold_in(key, turn))
+        started = Running(
+            _fresh(view.env, values, state_key),
+            jnp.zeros(few, jnp.int32),
+            jnp.zeros(few, bool),
+            values,
+        )
+        seen = _observed(view, started, observe_key)
+        put = partial(jax.tree.map, lambda old, new: old.at[rows].set(new, mode="drop"))
+        return put(running, started), put(obs, seen), turn + 1
+
+    start = running, obs, jnp.int32(0)
+    running, obs, _ = jax.lax.while_loop(lambda carry: carry[0].over.any(), some, start)
+    return running, obs
+
+
+_stepped = jax.jit(_advanced, static_argnums=(0, 1))
+
+
+# Pictures gain from the processor's widest vectors, which XLA leaves alone by itself.
+@partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_cpu_prefer_vector_width": 512})
+def _scanned(
+    view: View,
+    act: Act,
+    running: Running,
+    policy: Any,
+    told: TimeStep,
+    memory: Any,
+    draws: Array,
+    key: PRNGKeyArray | None,
+    own_key: PRNGKeyArray,
+    count: Any,
+) -> tuple[Running, TimeStep, Any, Scanned]:
+    everyone = jnp.ones(len(running.over), bool)
+
+    def one(carry, t):
+        running, told, memory = carry
+        action, memory = act(policy, told, memory, key, t)
+        step_key = jax.random.fold_in(own_key, count + t)
+        step: Any  # of traced arrays
+        running, step = _advanced(view, True, running, action, everyone, draws[t], step_key)
+        seen = Scanned(told.obs, action, *step[:4])
+        told = TimeStep(step.obs, action, step.reward, step.terminated | step.truncated)
+        return (running, told, memory), seen
+
+    carry, columns = jax.lax.scan(one, (running, told, memory), jnp.arange(len(draws)))
+    return *carry, columns
+
+
+def _action_for(space: spaces.Space[Any], action: Array) -> Array:
+    """Actions of a policy `[env, ...]` as elements of the space, scaled to the bounds of a Box."""
+    action = action.reshape(-1, *(space.shape or ()))
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return action + jnp.asarray(space.start, action.dtype)[None]
+    if not isinstance(space, spaces.Box):
+        return action
+    half = jnp.asarray((np.float64(space.high) - space.low) / 2, jnp.float32)
+    middle = jnp.asarray(space.low, jnp.float32) + half
+    return jnp.clip(action, -1.0, 1.0) * half[None] + middle[None]

@@ -1,0 +1,225 @@
+"""What an environment looks like to who acts in it: groups of observations, actions, a horizon.
+
+Plain spaces stay plain for who writes an environment: a vector is the group `state`, an image the
+group `pixels`. The entries of a `Dict` are groups by their names, those of a `Tuple` by their
+numbers. Everything inside Headstart sees groups.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from headstart.errors import HeadstartError
+
+CONTEXT = "context"
+"""The group of the parameters that a domain shows."""
+PRIVILEGED = "privileged"
+"""The group that only critics read, and that the target need not have."""
+EXPERT = "expert"
+"""The group that holds what an expert, who sees the environment's state, would do."""
+
+Obs = dict[str, np.ndarray]
+"""Observation groups by name, one row for each copy."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something about an environment that a domain may fix or vary."""
+
+    nominal: float
+    low: float
+    high: float
+    unit: str = "1"
+    meaning: str = ""
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """One named part of an observation: numbers `[n]`, bytes `[height, width, channels]`, or
+    indices `[n]` of which entry `i` is one of `choices[i]`."""
+
+    shape: tuple[int, ...]
+    kind: Literal["vector", "image", "choice"] = "vector"
+    choices: tuple[int, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """Of what networks are given."""
+        return {"vector": "float32", "image": "uint8", "choice": "int32"}[self.kind]
+
+    def __str__(self):
+        if self.kind == "choice":
+            return f"one of {', '.join(map(str, self.choices))}"
+        return f"{'bytes' if self.kind == 'image' else 'numbers'} of shape {list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What one action is: numbers `[n]` in [−1, 1], or indices below `choices`.
+
+    `shape` is `()` where there is a single choice, and `(n,)` otherwise.
+    """
+
+    shape: tuple[int, ...]
+    choices: tuple[int, ...] = ()
+
+    @property
+    def discrete(self) -> bool:
+        return bool(self.choices)
+
+    @property
+    def dtype(self) -> str:
+        return "int32" if self.discrete else "float32"
+
+    @property
+    def width(self) -> int:
+        """Numbers that describe an action to a network: choices are one-hot."""
+        return sum(self.choices) or self.shape[0]
+
+    def __str__(self):
+        if self.discrete:
+            return f"one of {', '.join(map(str, self.choices))}"
+        return f"numbers of shape {list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Observation groups by name, actions, and the steps after which an episode is truncated."""
+
+    name: str
+    groups: Mapping[str, Group]
+    actions: Actions
+    horizon: int
+
+
+def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
+    """The groups of an observation space; `name` is the environment's, for the error.
+
+    Raises:
+        HeadstartError: the space, or one inside of it, cannot be observed by a network.
+    """
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return {
+            f"{outer}.{inner}" if _is_nested(part) else outer: group
+            for outer, part in _parts(space)
+            for inner, group in groups_of(name, part).items()
+        }
+    if isinstance(space, spaces.Box):
+        if len(space.shape) == 3 and space.dtype == np.uint8:
+            return {"pixels": Group(space.shape, "image")}
+        return {"state": Group((int(np.prod(space.shape)),))}
+    if isinstance(space, spaces.Discrete):
+        return {"state": Group((1,), "choice", (int(space.n),))}
+    if isinstance(space, spaces.MultiDiscrete):
+        choices = tuple(int(n) for n in space.nvec.ravel())
+        return {"state": Group((len(choices),), "choice", choices)}
+    if isinstance(space, spaces.MultiBinary):
+        return {"state": Group((int(np.prod(space.shape)),))}
+    raise HeadstartError(
+        f"{name} observes {space}, and Headstart takes Box, Discrete, MultiDiscrete, MultiBinary, "
+        "and Dict and Tuple of these: wrap the environment"
+    )
+
+
+def is_plain(space: spaces.Space[Any]) -> bool:
+    """Whether observations of this space are one array, which is already its only group."""
+    flat = isinstance(space, spaces.Box) and len(space.shape) == 1
+    return flat or (isinstance(space, spaces.Box) and "pixels" in groups_of("", space))
+
+
+def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
+    """One observation of a space as its groups, `{name: [...]}`, by NumPy or by JAX's `xp`."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        entries = (
+            obs if isinstance(space, spaces.Dict) else dict(zip(_names(space), obs, strict=True))
+        )
+        return {
+            f"{outer}.{inner}" if _is_nested(part) else outer: group
+            for outer, part in _parts(space)
+            for inner, group in grouped(part, entries[outer], xp).items()
+        }
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        index = xp.asarray(obs) - xp.asarray(space.start)
+        return {"state": index.astype(np.int32).reshape(-1)}
+    if isinstance(space, spaces.Box) and "pixels" in groups_of("", space):
+        return {"pixels": xp.asarray(obs, np.uint8)}
+    return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(-1)}
+
+
+def actions_of(name: str, space: spaces.Space[Any]) -> Actions:
+    """What an action of this space is; `name` is the environment's, for the error.
+
+    Raises:
+        HeadstartError: it is unbounded, or of a kind that no policy of ours chooses.
+    """
+    if isinstance(space, spaces.Discrete):
+        return Actions((), (int(space.n),))
+    if isinstance(space, spaces.MultiDiscrete):
+        choices = tuple(int(n) for n in space.nvec.ravel())
+        return Actions((len(choices),), choices)
+    if isinstance(space, spaces.MultiBinary):
+        size = int(np.prod(space.shape))
+        return Actions((size,), (2,) * size)
+    if isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
+        return Actions((int(np.prod(space.shape)),))
+    raise HeadstartError(
+        f"{name} acts in {space}, and Headstart takes Discrete, MultiDiscrete, MultiBinary, or a "
+        "Box with finite bounds: wrap the environment"
+    )
+
+
+def action_for(space: spaces.Space[Any], action: np.ndarray) -> Any:
+    """One action of a policy, already scaled to the bounds of a Box, as an element of the space."""
+    if isinstance(space, spaces.Discrete):
+        return space.start + int(action)
+    if isinstance(space, spaces.MultiDiscrete):
+        return (space.start.ravel() + action).reshape(space.shape).astype(space.dtype)
+    return action.reshape(space.shape).astype(space.dtype)
+
+
+def check_alike(source: EnvSpec, target: EnvSpec) -> None:
+    """Hold what is observed and done in one domain against the other.
+
+    Raises:
+        HeadstartError: a policy of the source does not fit the target.
+    """
+    for name, group in source.groups.items():
+        if name == PRIVILEGED:
+            continue
+        if name not in target.groups:
+            what = f"the source shows the group {name!r}, and the target does not"
+            mend = (
+                "add shows to [target] too, or use shows_critic"
+                if name == CONTEXT
+                else f"the target has {', '.join(target.groups)}"
+            )
+            raise HeadstartError(f"{what}: {mend}")
+        if target.groups[name] != group:
+            raise HeadstartError(
+                f"the source's observations ({name}) are {group} and the target's "
+                f"{target.groups[name]}: what is learned in one must fit the other"
+            )
+    if source.actions != target.actions:
+        raise HeadstartError(
+            f"the source's actions are {source.actions} and the target's {target.actions}: what "
+            "is learned in one must fit the other"
+        )
+
+
+def _names(space: spaces.Dict | spaces.Tuple) -> list[str]:
+    if isinstance(space, spaces.Dict):
+        return list(space.spaces)
+    return [str(i) for i in range(len(space.spaces))]
+
+
+def _parts(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space[Any]]]:
+    inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+    return list(zip(_names(space), inner, strict=True))
+
+
+def _is_nested(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Dict | spaces.Tuple)

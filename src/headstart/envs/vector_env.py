@@ -1,0 +1,397 @@
+"""Copies of an environment stepped at once, each drawing its parameters anew at every episode."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium import spaces
+
+from headstart.envs.environment import (
+    Environment,
+    HostEnvironment,
+    Reading,
+    check_domain,
+    check_expert,
+)
+from headstart.envs.spec import (
+    CONTEXT,
+    EXPERT,
+    PRIVILEGED,
+    Actions,
+    EnvSpec,
+    Group,
+    Obs,
+    actions_of,
+    groups_of,
+    is_plain,
+)
+from headstart.errors import HeadstartError, SimulationError
+from headstart.problem.domain import Domain
+
+
+class Step(NamedTuple):
+    """One step of every copy, rows of `[copies, ...]`.
+
+    `next_obs` is where the action led, and what to bootstrap from; `obs` is what to act on next,
+    which differs from it where an episode ended and another began.
+    """
+
+    reward: np.ndarray
+    next_obs: Obs
+    terminated: np.ndarray
+    truncated: np.ndarray
+    obs: Obs
+
+
+class TimeStep(NamedTuple):
+    """What the world tells a policy before it acts, one row for each copy."""
+
+    obs: Any
+    """Observation groups by name."""
+    last_action: Any
+    last_reward: Any
+    begins: Any
+    """Where memory starts afresh here: at an episode's start."""
+
+
+class Scanned(NamedTuple):
+    """Experience from a compiled loop, `[time, env, ...]`; see `Step`."""
+
+    obs: Any
+    action: Any
+    reward: Any
+    next_obs: Any
+    terminated: Any
+    truncated: Any
+
+
+Act = Callable[[Any, TimeStep, Any, Any, Any], tuple[Any, Any]]
+"""From a policy, what it is told, its memory, a key and the time: an action, and the memory."""
+
+
+@runtime_checkable
+class VectorEnv(Protocol):
+    """What a policy acts in: copies under way of one domain.
+
+    Actions are `[copies, n]` in [−1, 1], or `[copies, ...]` indices where they are discrete.
+    """
+
+    @property
+    def num(self) -> int: ...
+    @property
+    def spec(self) -> EnvSpec: ...
+    def reset(self, rows: np.ndarray | None = None) -> Obs:
+        """Start an episode in each of `rows` (all of them if not given): groups `[rows, ...]`."""
+        ...
+
+    def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step:
+        """Step every copy, or only `rows`; ended episodes are followed by new ones at once.
+
+        With `rows`, nothing is reset: an ended episode waits for `reset(rows)`.
+        """
+        ...
+
+    def scan(
+        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
+    ) -> tuple[Scanned, TimeStep, Any] | None:
+        """`steps` steps of every copy in one compiled call, and what to go on from.
+
+        Nothing where the host must step.
+        """
+        ...
+
+
+class AbstractVectorEnv(ABC):
+    """A `VectorEnv` with all that belongs to the harness: parameters, states, pictures."""
+
+    def __init__(
+        self, environment: Environment, domain: Domain, num: int, seed: int, expert: str | None
+    ):
+        check_domain(environment, domain)
+        if expert is not None:
+            check_expert(environment, expert)
+        self.environment, self.num = environment, num
+        self.spec = spec_of(environment, domain, expert)
+        self._plain = (
+            next(iter(self.spec.groups)) if is_plain(environment.observation_space) else ""
+        )
+        self._distribution = domain.distribution
+        declared = environment.parameters
+        self._columns = [list(declared).index(name) for name in domain.parameters]
+        self._varied = bool(domain.varied)
+        self._pinned = False
+        nominal = [p.nominal for p in declared.values()]
+        self.values = np.tile(np.array(nominal, float), (num, 1))
+        """The parameters that each copy runs with now, `[copies, parameters]`."""
+        for column, marginal in zip(self._columns, domain.parameters.values(), strict=True):
+            self.values[:, column] = marginal.mean
+        self.reseed(seed)
+
+    @abstractmethod
+    def reset(self, rows: np.ndarray | None = None) -> Obs: ...
+
+    @abstractmethod
+    def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step: ...
+
+    @abstractmethod
+    def scan(
+        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
+    ) -> tuple[Scanned, TimeStep, Any] | None: ...
+
+    @property
+    @abstractmethod
+    def age(self) -> np.ndarray:
+        """Steps taken in the current episode of each copy."""
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the future depends on, as arrays; see `restore`."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from `state` with the same bits."""
+
+    @abstractmethod
+    def picture(self) -> np.ndarray | None:
+        """The first copy as `[height, width, 3]` bytes; nothing if it cannot be drawn."""
+
+    def masses_and_inertias(self) -> dict[str, np.ndarray] | None:
+        """See `Engine`; nothing where there are no bodies."""
+        return None
+
+    def start_from(self, obs: Obs) -> np.ndarray:
+        """Put copy `i` into the state that `obs` shows of it, with its pinned parameters.
+
+        Returns:
+            `[copies]`, whether the observation tells the whole state.
+
+        Raises:
+            HeadstartError: the environment's state cannot be told from an observation.
+        """
+        raise HeadstartError(
+            f"{self.environment.name} cannot be started from an observation, which the posterior "
+            "over its parameters needs: give its engine a start_from method"
+        )
+
+    def pin(self, values: np.ndarray) -> None:
+        """From the next reset on, copy `i` always runs with `values[i]` instead of a draw."""
+        self.values[:, self._columns] = values
+        self._pinned = True
+
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as new copies with this seed would."""
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+
+
+class HostVectorEnv(AbstractVectorEnv):
+    """Copies that an engine steps on the host."""
+
+    def __init__(
+        self, environment: HostEnvironment, domain: Domain, num: int, seed: int, expert: str | None
+    ):
+        super().__init__(environment, domain, num, seed, expert)
+        self._engine = environment.engine(num)
+        self._t = np.zeros(num, np.int64)
+        self._over = np.ones(num, bool)
+        self._all = np.arange(num)
+        self._shown = Shown(environment, domain)
+
+    @property
+    def age(self) -> np.ndarray:
+        return self._t
+
+    def reset(self, rows: np.ndarray | None = None) -> Obs:
+        rows = self._all if rows is None else rows
+        if self._columns and not self._pinned:
+            drawn = self._distribution.sample(self._rng, len(rows))
+            self.values[rows[:, None], self._columns] = drawn
+        self._t[rows] = 0
+        self._over[rows] = False
+        try:
+            self._engine.set_parameters(rows, self.values[rows])
+            return self._read(rows, self._engine.reset(rows, self._rng))
+        except HeadstartError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+
+    def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step:
+        """As in `VectorEnv`.
+
+        Raises:
+            SimulationError: the environment raised, or returned a number that is not finite.
+        """
+        stepped = self._all if rows is None else rows
+        if self._over[stepped].any():
+            raise SimulationError("an episode that has ended must be reset before its next step")
+        if not np.isfinite(action).all():
+            raise SimulationError(
+                "the policy chose an action that is not finite: learning has diverged; lower the "
+                "learning rate"
+            )
+        try:
+            reward, reading, terminated, truncated = self._engine.step(
+                stepped, scaled(self.environment.action_space, action), self._rng
+            )
+        except HeadstartError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+        self._finite(stepped, "reward", reward)
+        next_obs = self._read(stepped, reading)
+        self._t[stepped] += 1
+        truncated = (truncated | (self._t[stepped] >= self.environment.horizon)) & ~terminated
+        obs = next_obs
+        self._over[stepped] = terminated | truncated
+        if rows is None:
+            ended = np.flatnonzero(terminated | truncated)
+            if len(ended):
+                begun = self.reset(ended)
+                obs = {name: group.copy() for name, group in next_obs.items()}
+                for name, group in obs.items():
+                    group[ended] = begun[name]
+        return Step(reward, next_obs, terminated, truncated, obs)
+
+    def scan(
+        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
+    ) -> None:
+        return None
+
+    def state(self) -> dict[str, np.ndarray]:
+        own = {"values": self.values, "t": self._t, "over": self._over}
+        own["rng"] = rng_to_array(self._rng)
+        return own | {f"engine.{k}": v for k, v in self._engine.state().items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.values[:] = state["values"]
+        self._t[:] = state["t"]
+        self._over[:] = state["over"]
+        self._rng = rng_from_array(state["rng"])
+        self._engine.set_parameters(self._all, self.values)
+        prefix = "engine."
+        inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        self._engine.restore(inner)
+
+    def start_from(self, obs: Obs) -> np.ndarray:
+        if not self.environment.starts_from_observations:
+            return super().start_from(obs)
+        self._t[:] = 0
+        self._over[:] = False
+        self._engine.set_parameters(self._all, self.values)
+        return self._engine.start_from(obs[self._plain])
+
+    def picture(self) -> np.ndarray | None:
+        return self._engine.picture()
+
+    def masses_and_inertias(self) -> dict[str, np.ndarray] | None:
+        return self._engine.masses_and_inertias()
+
+    def _read(self, rows: np.ndarray, reading: Reading) -> Obs:
+        """What an engine says, as groups, and what the domain shows of the parameters."""
+        groups: Obs = {self._plain: reading} if self._plain else reading  # pyright: ignore
+        for array in groups.values():
+            self._finite(rows, "observation", array)
+        return groups | self._shown(self.values[rows]) if self._shown.groups else groups
+
+    def _finite(self, rows: np.ndarray, what: str, array: np.ndarray) -> None:
+        if np.isfinite(array).all():
+            return
+        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[0]
+        row = int(rows[bad])
+        raise SimulationError(
+            f"{self.environment.name} returned a {what} that is not finite at step "
+            f"{int(self._t[row])} of an episode with {self._describe(row)}: narrow the range of "
+            "its parameters, or mend the environment"
+        )
+
+    def _broken(self, error: Exception) -> SimulationError:
+        return SimulationError(
+            f"{self.environment.name} raised {type(error).__name__}: {error}; mend the "
+            "environment, then resume the run"
+        )
+
+    def _describe(self, row: int) -> str:
+        pairs = zip(self.environment.parameters, self.values[row], strict=True)
+        return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
+
+
+class Shown:
+    """What a domain shows of its parameters, each scaled from its declared range to [−1, 1]."""
+
+    def __init__(self, environment: Environment, domain: Domain):
+        declared, names = environment.parameters, list(environment.parameters)
+        self.groups = {
+            group: np.array([names.index(name) for name in shown])
+            for group, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
+            if shown
+        }
+        """Columns of the parameters' values, by group."""
+        self.low = np.array([p.low for p in declared.values()], np.float32)
+        self.range = np.array([p.high for p in declared.values()], np.float32) - self.low
+
+    def __call__(self, values: Any) -> dict[str, Any]:
+        """Groups `[rows, shown]` from values `[rows, parameters]`."""
+        return {
+            group: 2 * (values[:, columns] - self.low[None, columns]) / self.range[None, columns]
+            - 1
+            for group, columns in self.groups.items()
+        }
+
+
+def spec_of(environment: Environment, domain: Domain, expert: str | None = None) -> EnvSpec:
+    """What a domain looks like to who acts in it.
+
+    Raises:
+        HeadstartError: the environment has a group of its own by the name of one that is added.
+    """
+    groups = groups_of(environment.name, environment.observation_space)
+    actions = actions_of(environment.name, environment.action_space)
+    added = {
+        name: Group((len(shown),))
+        for name, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
+        if shown
+    }
+    if expert is not None:
+        added[EXPERT] = _described(actions)
+    for name in added.keys() & groups.keys():
+        raise HeadstartError(
+            f"{environment.name} observes a group {name!r} of its own, and Headstart would add one "
+            "of that name: rename the environment's"
+        )
+    groups |= added
+    return EnvSpec(environment.name, groups, actions, environment.horizon)
+
+
+def _described(actions: Actions) -> Group:
+    return Group(actions.shape, "choice" if actions.discrete else "vector", actions.choices)
+
+
+def scaled(space: spaces.Space[Any], action: np.ndarray) -> np.ndarray:
+    """Actions in [−1, 1] clipped, and scaled to the bounds of a Box; others as they are."""
+    if not isinstance(space, spaces.Box) or not np.isfinite(space.high).all():
+        return action
+    high, low = np.float64(space.high).ravel(), np.float64(space.low).ravel()
+    half = (high - low) / 2
+    return np.clip(action, -1.0, 1.0) * half + (low + half)
+
+
+def rng_to_array(rng: np.random.Generator) -> np.ndarray:
+    """The state of a PCG64 generator as six 64-bit words."""
+    state: Any = rng.bit_generator.state
+    wide = (state["state"]["state"], state["state"]["inc"])
+    words = [number >> shift & (2**64 - 1) for number in wide for shift in (0, 64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def rng_from_array(words: np.ndarray) -> np.random.Generator:
+    """The inverse of `rng_to_array`."""
+    low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
+    bits = np.random.PCG64()
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": low | high << 64, "inc": inc_low | inc_high << 64},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    return np.random.Generator(bits)

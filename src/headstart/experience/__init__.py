@@ -1,0 +1,1 @@
+"""Experience: how it is gathered, kept and changed."""

@@ -1,0 +1,17 @@
+"""Learners by name, one file each."""
+
+from headstart.registry import Registry
+
+LEARNERS = Registry(
+    "learner",
+    {
+        "ppo": "headstart.learners.ppo:PPO",
+        "sac": "headstart.learners.sac:SAC",
+        "dqn": "headstart.learners.dqn:DQN",
+        "imitation": "headstart.learners.imitation:Imitation",
+    },
+    needs=(
+        "__dataclass_fields__", "accepts", "on_policy", "num_envs", "rollout_length", "expert",
+        "init", "behaviour", "update", "policy", "knowledge", "graft",
+    ),
+)  # fmt: skip

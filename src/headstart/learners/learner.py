@@ -1,0 +1,170 @@
+"""What a learner is, and how a method reaches into one."""
+
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from headstart.envs.spec import EnvSpec
+from headstart.experience.replay import Replay
+from headstart.experience.transforms import BatchTransform
+from headstart.experience.transition import Episodes, Rollout
+from headstart.knowledge import Knowledge
+from headstart.policies.encoders import Encoders
+from headstart.policies.policy import AbstractPolicy, ActorPolicy
+
+Metrics = dict[str, Array]
+State = Any
+"""All that a learner learns and remembers, a pytree. It has a `policy`; who accepts an auxiliary
+loss keeps its state as `auxiliary`, and who accepts a batch transform has `transform` and
+`with_transform`."""
+
+
+class Progress(NamedTuple):
+    """How far a training has come."""
+
+    done: int
+    """Steps of the source before the current rollout."""
+    total: int
+    """Steps in all."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """Which part of a longer training this one is."""
+
+    @property
+    def share(self) -> float:
+        """In [0, 1], of the longer training."""
+        return self.span[0] + (self.span[1] - self.span[0]) * (self.done / self.total)
+
+
+@runtime_checkable
+class AuxiliaryLoss(Protocol):
+    """A further loss on a policy's encoders, with parameters of its own; a pytree."""
+
+    def init(self, encoders: Encoders, key: PRNGKeyArray) -> Any:
+        """Its state, of which `parameters` are trained along.
+
+        Raises:
+            HeadstartError: it does not suit these encoders.
+        """
+        ...
+
+    def loss(
+        self,
+        parameters: Any,
+        encoders: Encoders,
+        activations: dict[str, Array],
+        progress: Float[Array, ""] | float,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """To be added to the learner's, given the activations of its minibatch by layer;
+        `progress` in [0, 1] is how far training has come."""
+        ...
+
+    def updated(self, state: Any, gradient: Any) -> Any:
+        """The state after a gradient step on its own parameters."""
+        ...
+
+    def measure(
+        self, state: Any, encoders: Encoders, obs: dict[str, Shaped[Array, "..."]]
+    ) -> Metrics:
+        """For the log, on observations `{group: [n, ...]}` that were not learned from yet."""
+        ...
+
+
+class Hooks(eqx.Module):
+    """What a method adds to each of a learner's updates."""
+
+    auxiliary: AuxiliaryLoss | None = None
+    transform: BatchTransform | None = eqx.field(static=True, default=None)
+    reference: Replay | None = None
+    """Experience that the transform compares with."""
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """What a learner must accept."""
+        given = {"auxiliary": self.auxiliary, "transform": self.transform}
+        return frozenset(name for name, hook in given.items() if hook is not None)
+
+
+NO_HOOKS = Hooks()
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An RL algorithm: a frozen dataclass of hyperparameters, and the functions they determine.
+
+    Its functions are pure: a state goes in and another comes out.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    accepts: ClassVar[frozenset[str]]
+    """The hooks it knows: `auxiliary`, `transform`; `weights`, if episodes may be weighted."""
+    on_policy: ClassVar[bool]
+    """Whether it learns from what its own policy has just done, and forgets it."""
+
+    @property
+    def num_envs(self) -> int:
+        """Copies of the environment stepped at once."""
+        ...
+
+    @property
+    def rollout_length(self) -> int:
+        """Steps of each copy between two updates."""
+        ...
+
+    @property
+    def expert(self) -> str | None:
+        """Whose actions it wants to see, as the group `expert`; nobody's if none."""
+        ...
+
+    def init(
+        self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
+    ) -> State:
+        """A fresh state for a domain of this spec; `total` steps are what it will be trained for.
+
+        Raises:
+            HeadstartError: the spec does not suit.
+        """
+        ...
+
+    def behaviour(self, state: State, progress: Progress) -> AbstractPolicy:
+        """What to act with while learning."""
+        ...
+
+    def update(
+        self,
+        state: State,
+        rollout: Rollout,
+        progress: Progress,
+        hooks: Hooks,
+        key: PRNGKeyArray,
+    ) -> tuple[State, Metrics]:
+        """The state after learning from a rollout, and what to log."""
+        ...
+
+    def policy(self, state: State) -> ActorPolicy:
+        """What was learned to do."""
+        ...
+
+    def knowledge(self, state: State) -> Knowledge:
+        """What was learned, as parts."""
+        ...
+
+    def graft(self, knowledge: Knowledge, state: State) -> State:
+        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
+        ...
+
+
+class OnPolicyLearner(Learner, Protocol):
+    """One that learns from whole episodes too, as its own policy played them."""
+
+    def arranged(self, tried: Episodes, weight: np.ndarray | None = None) -> Rollout:
+        """Whole episodes as a rollout, weighted one by one."""
+        ...
+
+
+def rows(obs: dict[str, Any]) -> dict[str, Any]:
+    """Groups `[time, env, ...]` as `[time · env, ...]`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), obs)

@@ -1,0 +1,207 @@
+"""The distributions over actions that a policy may choose from, given features."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+from headstart.envs.spec import Actions
+from headstart.errors import HeadstartError
+from headstart.policies.networks import MLP, along
+from headstart.registry import Registry
+
+LOG_STD_RATE = 0.2
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class AbstractActor(eqx.Module):
+    """π(a | features)."""
+
+    @abstractmethod
+    def mode(self, x: Float[Array, "... features"]) -> Shaped[Array, "..."]:
+        """The most likely action."""
+
+    @abstractmethod
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Shaped[Array, "..."]:
+        """An action for each row."""
+
+    @property
+    @abstractmethod
+    def network(self) -> MLP:
+        """What computes it."""
+
+
+class GaussianActor(AbstractActor):
+    """π(a | s) = N(μ(s), diag σ²), with σ a parameter that does not depend on the state.
+
+    Adam moves every parameter at about the same speed, whatever its gradient, and then σ collapses
+    long before μ is any good: a hopper learns to stand still. So log σ learns at a fraction of the
+    rate.
+    """
+
+    mean: MLP
+    slow_log_std: Float[Array, " act"]
+    """log σ / LOG_STD_RATE."""
+
+    def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
+        _require(not actions.discrete, "a Gaussian", actions)
+        self.mean = MLP((inputs, *hidden, actions.width), 0.01, key)
+        self.slow_log_std = jnp.full(actions.width, -0.5 / LOG_STD_RATE, jnp.float32)
+
+    @property
+    def network(self) -> MLP:
+        return self.mean
+
+    @property
+    def log_std(self) -> Float[Array, " act"]:
+        return LOG_STD_RATE * self.slow_log_std
+
+    def mode(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
+        return self.mean(x)
+
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "... act"]:
+        mean = self.mean(x)
+        return mean + along(mean, jnp.exp(self.log_std)) * jax.random.normal(key, mean.shape)
+
+    def log_prob_and_entropy(
+        self, x: Float[Array, "... features"], action: Float[Array, "... act"]
+    ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        z = (action - self.mean(x)) * along(action, jnp.exp(-self.log_std))
+        log_prob = -0.5 * (z**2 + LOG_2PI).sum(-1) - self.log_std.sum()
+        return log_prob, (self.log_std + 0.5 * (LOG_2PI + 1)).sum()
+
+
+class CategoricalActor(AbstractActor):
+    """π(a | s) = Π_i softmax(logits_i(s)): a choice, or several that are independent."""
+
+    logits: MLP
+    actions: Actions = eqx.field(static=True)
+
+    def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
+        _require(actions.discrete, "a categorical", actions)
+        self.logits = MLP((inputs, *hidden, actions.width), 0.01, key)
+        self.actions = actions
+
+    @property
+    def network(self) -> MLP:
+        return self.logits
+
+    def _choices(self, x: Float[Array, "... features"]) -> list[Float[Array, "... n"]]:
+        """The logits of each choice."""
+        ends = np.cumsum(self.actions.choices)[:-1].tolist()
+        logits = self.logits(x)
+        return jnp.split(logits, ends, axis=-1) if ends else [logits]
+
+    def _joined(self, choices: list[Int[Array, "..."]]) -> Int[Array, "..."]:
+        return jnp.stack(choices, axis=-1) if self.actions.shape else choices[0]
+
+    def mode(self, x: Float[Array, "... features"]) -> Int[Array, "..."]:
+        return self._joined([jnp.argmax(logits, axis=-1) for logits in self._choices(x)])
+
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Int[Array, "..."]:
+        choices = self._choices(x)
+        keys = [key] if len(choices) == 1 else list(jax.random.split(key, len(choices)))
+        drawn = [jax.random.categorical(k, c) for k, c in zip(keys, choices, strict=True)]
+        return self._joined(drawn)
+
+    def log_prob_and_entropy(
+        self, x: Float[Array, "... features"], action: Int[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        """log π(a | s) of each row, and the mean entropy over rows, in nats."""
+        action = action if self.actions.shape else action[..., None]
+        log_prob, entropy = jnp.zeros(()), jnp.zeros(())
+        for i, logits in enumerate(self._choices(x)):
+            log_probs = jax.nn.log_softmax(logits)
+            chosen = jnp.take_along_axis(log_probs, action[..., i, None], axis=-1)[..., 0]
+            log_prob = chosen if i == 0 else log_prob + chosen
+            entropy = entropy - (jnp.exp(log_probs) * log_probs).sum(-1).mean()
+        return log_prob, entropy
+
+
+class SquashedGaussianActor(AbstractActor):
+    """a = tanh(u), u ~ N(μ(s), diag σ(s)²) (Haarnoja et al., 2018)."""
+
+    mean_and_log_std: MLP
+
+    def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
+        _require(not actions.discrete, "a squashed Gaussian", actions)
+        sizes = (inputs, *hidden, 2 * actions.width)
+        self.mean_and_log_std = MLP(sizes, 0.01, key, jax.nn.relu)
+
+    @property
+    def network(self) -> MLP:
+        return self.mean_and_log_std
+
+    def mode(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
+        return jnp.tanh(jnp.split(self.mean_and_log_std(x), 2, axis=-1)[0])
+
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "... act"]:
+        return self.sample_and_log_prob(x, key)[0]
+
+    def sample_and_log_prob(
+        self, x: Float[Array, "... features"], key: PRNGKeyArray
+    ) -> tuple[Float[Array, "... act"], Float[Array, "..."]]:
+        """A sample and log π(a | s), with log(1 − tanh² u) = 2 (log 2 − u − softplus(−2u))."""
+        mean, log_std = jnp.split(self.mean_and_log_std(x), 2, axis=-1)
+        log_std = jnp.clip(log_std, -10.0, 2.0)
+        z = jax.random.normal(key, mean.shape)
+        u = mean + jnp.exp(log_std) * z
+        normal = -0.5 * (z**2 + LOG_2PI) - log_std
+        squash = 2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))
+        return jnp.tanh(u), (normal - squash).sum(-1)
+
+
+class GreedyActor(AbstractActor):
+    """argmax Q(s, a), and with probability ε any action instead."""
+
+    values: MLP
+    epsilon: Float[Array, ""]
+
+    def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
+        _require(actions.discrete and not actions.shape, "an argmax over Q", actions)
+        self.values = MLP((inputs, *hidden, actions.width), 1.0, key, jax.nn.relu)
+        self.epsilon = jnp.array(0.0, jnp.float32)
+
+    @property
+    def network(self) -> MLP:
+        return self.values
+
+    def mode(self, x: Float[Array, "... features"]) -> Int[Array, "..."]:
+        return jnp.argmax(self.values(x), axis=-1)
+
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Int[Array, "..."]:
+        best = self.mode(x)
+        any_key, which_key = jax.random.split(key)
+        anything = jax.random.randint(any_key, best.shape, 0, self.values.sizes[-1], best.dtype)
+        return jnp.where(jax.random.uniform(which_key, best.shape) < self.epsilon, anything, best)
+
+
+ACTORS = Registry(
+    "actor",
+    {
+        "gaussian": "headstart.policies.actors:GaussianActor",
+        "categorical": "headstart.policies.actors:CategoricalActor",
+        "squashed-gaussian": "headstart.policies.actors:SquashedGaussianActor",
+        "greedy": "headstart.policies.actors:GreedyActor",
+    },
+)
+StochasticActor = GaussianActor | CategoricalActor
+"""Those whose log-probabilities PPO and imitation learn from."""
+
+
+def stochastic_actor(
+    inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray
+) -> StochasticActor:
+    """A fresh actor of either kind, as the actions are."""
+    kind: Any = CategoricalActor if actions.discrete else GaussianActor
+    return kind(inputs, actions, hidden, key)
+
+
+def _require(suits: bool, what: str, actions: Actions) -> None:
+    if not suits:
+        raise HeadstartError(f"{what} does not choose {actions}: use another learner")

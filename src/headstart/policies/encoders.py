@@ -1,0 +1,296 @@
+"""What a policy sees observations through: running statistics, convolutions, one-hot, or nothing.
+
+Each observation group has an encoder of its own, and their features stand side by side.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+from headstart.envs.spec import EXPERT, PRIVILEGED, EnvSpec, Group
+from headstart.errors import HeadstartError
+from headstart.policies.networks import Convolution, along, one_hot, orthogonal
+from headstart.registry import Registry
+
+SMALLEST = 20
+"""Pixels a side of the smallest image, of which the convolutions leave one place."""
+
+
+class AbstractEncoder(eqx.Module):
+    """Maps one observation group `[..., *shape]` to features `[..., size]`.
+
+    A user's own is named as `module:Class` in a learner's `encoders`; its class is called with a
+    group's description and a key.
+    """
+
+    part: ClassVar[str | None] = None
+    """Under which name it is carried over, if there is anything to carry."""
+    learned: ClassVar[bool] = False
+    """Whether the learner's gradient changes it."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Numbers that come out."""
+
+    @abstractmethod
+    def __call__(self, x: Shaped[Array, "..."]) -> Float[Array, "..."]:
+        """Features of what is seen."""
+
+    def layers(self, x: Shaped[Array, "..."]) -> dict[str, Shaped[Array, "..."]]:
+        """The activations of every layer that has a name; the features are `features`."""
+        return {"features": self(x)}
+
+    def merge(self, batch: Shaped[Array, "n ..."], weight: Float[Array, " n"]) -> "AbstractEncoder":
+        """The encoder after `batch` was seen, where it keeps count of what it sees."""
+        return self
+
+
+class Identity(AbstractEncoder):
+    """The observation as it is."""
+
+    inputs: int = eqx.field(static=True)
+
+    def __init__(self, group: Group, key: PRNGKeyArray | None = None):
+        self.inputs = group.shape[0]
+
+    @property
+    def size(self) -> int:
+        return self.inputs
+
+    def __call__(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:
+        return x
+
+
+class OneHot(AbstractEncoder):
+    """Indices `[..., n]`, each as zeros and a one."""
+
+    choices: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, group: Group, key: PRNGKeyArray | None = None):
+        self.choices = group.choices
+
+    @property
+    def size(self) -> int:
+        return sum(self.choices)
+
+    def __call__(self, x: Int[Array, "... n"]) -> Float[Array, "... size"]:
+        return one_hot(x, self.choices)
+
+
+class Statistics(AbstractEncoder):
+    """Running mean and variance (Chan et al., 1979), merged a weighted batch at a time."""
+
+    mean: Float[Array, " size"]
+    var: Float[Array, " size"]
+    count: Float[Array, ""]
+    part: ClassVar[str] = "statistics"
+
+    def __init__(self, group: Group, key: PRNGKeyArray | None = None):
+        self.mean, self.var = jnp.zeros(group.shape), jnp.ones(group.shape)
+        self.count = jnp.array(1e-4, jnp.float32)
+
+    @property
+    def size(self) -> int:
+        return self.mean.shape[0]
+
+    def merge(
+        self,
+        batch: Float[Array, "n size"],
+        weight: Float[Array, " n"],
+        limit: float = float("inf"),
+    ) -> "Statistics":
+        """Statistics with `batch` counted in; beyond `limit` old samples fade instead."""
+        total = jnp.maximum(weight.sum(), 1e-8)
+        mean = (weight[:, None] * batch).sum(0) / total
+        var = (weight[:, None] * (batch - mean[None]) ** 2).sum(0) / total
+        count = self.count + total
+        delta = mean - self.mean
+        spread = self.var * self.count + var * total + delta**2 * self.count * total / count
+        merged = (
+            self.mean + delta * total / count,
+            spread / count,
+            jnp.minimum(count, limit),
+        )
+        return eqx.tree_at(lambda s: (s.mean, s.var, s.count), self, merged)
+
+    def __call__(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:
+        """`x` normalised, within ±10."""
+        scale = jnp.sqrt(self.var + 1e-8)
+        return jnp.clip((x - along(x, self.mean)) / along(x, scale), -10.0, 10.0)
+
+
+class Convolutions(AbstractEncoder):
+    """Two convolutions and a dense layer (Mnih et al., 2013), for images of bytes.
+
+    Pixels are centred, and the dense layer is normalised before its rectifier (Ba et al., 2016):
+    without, a step size of 10⁻³ leaves every unit dead, and a tenth of it learns slowly.
+
+    Raises:
+        HeadstartError: the images are smaller than 20 × 20.
+    """
+
+    convolutions: list[Convolution]
+    dense: Float[Array, "flat size"]
+    bias: Float[Array, " size"]
+    part: ClassVar[str] = "encoder"
+    learned: ClassVar[bool] = True
+    LAYERS: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "dense")
+
+    def __init__(self, group: Group, key: PRNGKeyArray, size: int = 128):
+        height, width, channels = group.shape
+        if min(height, width) < SMALLEST:
+            raise HeadstartError(
+                f"an image of {height} × {width} is too small for the convolutions: enlarge it to "
+                f"{SMALLEST} × {SMALLEST} or more, or observe a vector"
+            )
+        first, second, last = jax.random.split(key, 3)
+        self.convolutions = [
+            Convolution((channels, 16), 8, 4, first),
+            Convolution((16, 32), 4, 2, second),
+        ]
+        for convolution in self.convolutions:
+            height, width = convolution.size_of(height), convolution.size_of(width)
+        self.dense = orthogonal((height * width * 32, size), float(np.sqrt(2)), last)
+        self.bias = jnp.zeros(size)
+
+    @property
+    def size(self) -> int:
+        return self.bias.shape[0]
+
+    def layers(self, x: Shaped[Array, "... h w c"]) -> dict[str, Shaped[Array, "..."]]:
+        """The activations of every layer by its name: maps `[..., h, w, c]`, and `[..., size]`; the
+        `image` is what went in."""
+        many, image = x.shape[:-3], x
+        x = image.reshape(-1, *image.shape[-3:]).astype(jnp.float32) / 255 - 0.5
+        found: dict[str, Array] = {"image": image}
+        for name, convolution in zip(self.LAYERS, self.convolutions, strict=False):
+            x = jax.nn.relu(convolution(x))
+            found[name] = x.reshape(*many, *x.shape[1:])
+        flat = x.reshape(*many, -1)
+        dense = jax.nn.relu(_normalised(flat @ self.dense + along(flat, self.bias)))
+        return found | {"dense": dense, "features": dense}
+
+    def __call__(self, x: Shaped[Array, "... h w c"]) -> Float[Array, "... size"]:
+        return self.layers(x)["dense"]
+
+
+def _normalised(x: Float[Array, "... size"]) -> Float[Array, "... size"]:
+    """With mean 0 and variance 1 along the last axis."""
+    return (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-6)
+
+
+ENCODERS = Registry(
+    "encoder",
+    {
+        "identity": "headstart.policies.encoders:Identity",
+        "one-hot": "headstart.policies.encoders:OneHot",
+        "statistics": "headstart.policies.encoders:Statistics",
+        "convolutions": "headstart.policies.encoders:Convolutions",
+    },
+    needs=("size", "layers", "merge", "part", "learned"),
+)
+
+
+class Encoders(eqx.Module):
+    """An encoder for each observation group that is read, in the order of their names."""
+
+    by_group: dict[str, AbstractEncoder]
+
+    def __init__(self, by_group: Mapping[str, AbstractEncoder]):
+        self.by_group = dict(sorted(by_group.items()))  # as JAX orders them too
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(self.by_group)
+
+    @property
+    def size(self) -> int:
+        return sum(encoder.size for encoder in self.by_group.values())
+
+    @property
+    def learned(self) -> bool:
+        """Whether the gradient changes any of them."""
+        return any(encoder.learned for encoder in self.by_group.values())
+
+    @property
+    def learned_part(self) -> dict[str, AbstractEncoder]:
+        """Those that the gradient changes."""
+        return {name: e for name, e in self.by_group.items() if e.learned}
+
+    def updated(self, encoders: Mapping[str, AbstractEncoder]) -> "Encoders":
+        """The same with some encoders replaced."""
+        return Encoders({**self.by_group, **encoders})
+
+    def __call__(self, obs: Mapping[str, Shaped[Array, "..."]]) -> Float[Array, "... size"]:
+        """Features of all groups side by side."""
+        features = [encoder(obs[name]) for name, encoder in self.by_group.items()]
+        return features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)
+
+    def activations(self, obs: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Array]:
+        """What is computed layer by layer, and the `features` that come out."""
+        layers = {name: encoder.layers(obs[name]) for name, encoder in self.by_group.items()}
+        features = [found["features"] for found in layers.values()]
+        named = {name: x for found in layers.values() for name, x in found.items()}
+        together = features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)
+        return named | {"features": together}
+
+    def merge(
+        self, obs: Mapping[str, Shaped[Array, "time env ..."]], weight: Float[Array, " n"]
+    ) -> "Encoders":
+        """The encoders after `obs` was seen, weighted row by row."""
+        return Encoders(
+            {
+                name: e.merge(obs[name].reshape(weight.size, *obs[name].shape[2:]), weight)
+                for name, e in self.by_group.items()
+            }
+        )
+
+
+def encoders_for(
+    spec: EnvSpec,
+    vectors: str,
+    chosen: Sequence[str],
+    key: PRNGKeyArray,
+    only: Sequence[str] | None = None,
+) -> Encoders:
+    """Fresh encoders for what a policy reads of a spec.
+
+    Args:
+        spec: of the domain.
+        vectors: the encoder of vectors, `statistics` or `identity`.
+        chosen: encoders that replace the usual ones, as `group=name`.
+        key: of learned weights.
+        only: the groups to be read; all but those of critics and experts if not given.
+
+    Raises:
+        HeadstartError: an encoder or a group that is named does not exist, or does not suit.
+    """
+    usual = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
+    read = only if only is not None else [n for n in spec.groups if n not in (PRIVILEGED, EXPERT)]
+    named = {group: name for group, _, name in (item.partition("=") for item in chosen)}
+    for group, name in named.items():
+        if group not in spec.groups or not name:
+            raise HeadstartError(
+                f"encoders are given as group=name, got {group!r}: {spec.name} shows the groups "
+                f"{', '.join(spec.groups)}"
+            )
+    kinds = {name: named.get(name, usual[spec.groups[name].kind]) for name in sorted(read)}
+    return Encoders(
+        {
+            name: built(kind, spec.groups[name], key if i == 0 else jax.random.fold_in(key, i))
+            for i, (name, kind) in enumerate(kinds.items())
+        }
+    )
+
+
+def built(kind: str, group: Group, key: PRNGKeyArray) -> AbstractEncoder:
+    """A fresh encoder of one group."""
+    encoder: Any = ENCODERS.find(kind)(group, key)
+    return encoder

@@ -1,0 +1,264 @@
+"""What acts: a policy reads observation groups and carries memory from step to step."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from headstart.envs.spec import EXPERT, Actions, EnvSpec, Group
+from headstart.envs.vector_env import TimeStep
+from headstart.errors import HeadstartError, KnowledgeError
+from headstart.knowledge import Knowledge, leaves
+from headstart.policies.actors import ACTORS, AbstractActor
+from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
+from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, renewed
+from headstart.policies.networks import one_hot
+
+
+class AbstractPolicy(eqx.Module):
+    """π(a | what was told so far).
+
+    Actions are in [−1, 1] per dimension (or beyond, to be clipped), or indices.
+    """
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The observation groups that it sees."""
+
+    def initial(self, num: int) -> Memory:
+        """What `num` copies remember at an episode's start."""
+        return ()
+
+    @abstractmethod
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[Shaped[Array, "env ..."], Memory]:
+        """An action for each copy, and what is remembered; without a key the most likely one."""
+
+
+class ActorPolicy(AbstractPolicy):
+    """An actor that sees observation groups through encoders and a memory."""
+
+    actor: AbstractActor
+    encoders: Encoders
+    memory: AbstractMemory
+    groups: tuple[tuple[str, Group], ...] = eqx.field(static=True)
+    """What it reads, described."""
+    actions: Actions = eqx.field(static=True)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.encoders.reads
+
+    def initial(self, num: int) -> Memory:
+        return self.memory.initial(num)
+
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[Shaped[Array, "env ..."], Memory]:
+        last = described(told.last_action, self.actions)
+        x, memory = self.memory(self.encoders(told.obs), last, memory)
+        return self.actor.mode(x) if key is None else self.actor.sample(x, key), memory
+
+
+class UniformPolicy(AbstractPolicy):
+    """Actions uniformly at random."""
+
+    actions: Actions = eqx.field(static=True)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[Shaped[Array, "env ..."], Memory]:
+        if key is None:
+            raise ValueError("no action of a uniform policy is the most likely one: give a key")
+        many = told.begins.shape[0]
+        if not self.actions.discrete:
+            shape = (many, *self.actions.shape)
+            return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0), ()
+        if not self.actions.shape:
+            return jax.random.randint(key, (many,), 0, self.actions.choices[0]), ()
+        most = jnp.array(self.actions.choices)[None]
+        return jax.random.randint(key, (many, len(self.actions.choices)), 0, most), ()
+
+
+class ExpertPolicy(AbstractPolicy):
+    """What the expert would do, as the group `expert` shows it."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (EXPERT,)
+
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[Any, Memory]:
+        return told.obs[EXPERT], ()
+
+
+def step_policy(
+    policy: AbstractPolicy, told: TimeStep, memory: Memory, key: PRNGKeyArray | None, t: Any
+) -> tuple[Shaped[Array, "env ..."], Memory]:
+    """One step of a policy: memory, and the last action, start afresh where an episode begins.
+
+    Args:
+        policy: who acts.
+        told: what the world tells, one row for each copy.
+        memory: what was remembered after the step before.
+        key: for a sampled action; the most likely one without.
+        t: makes one key serve for a whole rollout.
+
+    Returns:
+        actions `[env, ...]`, and the memory to go on with.
+    """
+    fresh = policy.initial(told.begins.shape[0])
+    memory = renewed(memory, told.begins, fresh)
+    key = None if key is None else jax.random.fold_in(key, t)
+    return policy.step(blanked(told), memory, key)
+
+
+act = jax.jit(step_policy)
+
+
+def blanked(told: TimeStep) -> TimeStep:
+    """Without the last action and reward where an episode begins; rows `[..., env]`."""
+
+    def blank(x: Any) -> Array:
+        begins = told.begins.reshape(*told.begins.shape, *[1] * (x.ndim - told.begins.ndim))
+        return jnp.where(begins, jnp.zeros_like(x), x)
+
+    return told._replace(last_action=blank(told.last_action), last_reward=blank(told.last_reward))
+
+
+def described(action: Shaped[Array, "..."], actions: Actions) -> Float[Array, "... width"]:
+    """Actions as numbers for a network: choices are one-hot, −1 none of them."""
+    if not actions.discrete:
+        return action
+    return one_hot(action if actions.shape else action[..., None], actions.choices)
+
+
+def check_reads(policy: AbstractPolicy, spec: EnvSpec) -> None:
+    """Raises:
+    HeadstartError: the policy reads a group that the domain lacks, or has otherwise, or its
+        actions are not the domain's.
+    """
+    described: dict[str, Any] = {}
+    if isinstance(policy, ActorPolicy):
+        described = dict(policy.groups)
+        if policy.actions != spec.actions:
+            raise HeadstartError(
+                f"the policy chooses {policy.actions}, and {spec.name} takes {spec.actions}: "
+                "evaluate it in the environment that it was trained in"
+            )
+    for name in policy.reads:
+        if name not in spec.groups:
+            mend = "add shows to the domain" if name == "context" else "evaluate it in the "
+            mend += "" if name == "context" else "environment that it was trained in"
+            raise HeadstartError(
+                f"the policy reads the group {name!r}, and {spec.name} shows "
+                f"{', '.join(spec.groups)}: {mend}"
+            )
+        if name in described and described[name] != spec.groups[name]:
+            raise HeadstartError(
+                f"the policy reads {name} as {described[name]}, and {spec.name} shows "
+                f"{spec.groups[name]}: evaluate it in the environment that it was trained in"
+            )
+
+
+def policy_for(
+    spec: EnvSpec, actor: AbstractActor, encoders: Encoders, memory: AbstractMemory
+) -> ActorPolicy:
+    """A policy from its parts, for the groups and actions of a spec."""
+    groups = tuple((name, spec.groups[name]) for name in encoders.reads)
+    return ActorPolicy(actor, encoders, memory, groups, spec.actions)
+
+
+def knowledge_of(policy: ActorPolicy) -> Knowledge:
+    """A policy as parts that `policy_from` puts together again."""
+    parts = {"policy": leaves({"actor": policy.actor, "memory": policy.memory})}
+    for part, encoders in _by_part(policy.encoders).items():
+        parts[part] = leaves(encoders)
+    *hidden, _ = policy.actor.network.sizes[1:]
+    kinds = {name: ENCODERS.name_of(type(e)) for name, e in policy.encoders.by_group.items()}
+    description = {
+        "groups": {n: asdict(group) | {"encoder": kinds[n]} for n, group in policy.groups},
+        "actions": asdict(policy.actions),
+        "actor": ACTORS.name_of(type(policy.actor)),
+        "hidden": hidden,
+        "memory": MEMORIES.name_of(type(policy.memory)),
+        "memory_size": policy.memory.size - policy.encoders.size,
+    }
+    return Knowledge(parts, {"policy": description})
+
+
+def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolicy:
+    """The policy that the parts `policy`, and `statistics` or `encoder`, make.
+
+    Args:
+        knowledge: what was saved.
+        trusted: encoders by `module:Class` that may be imported, if the knowledge names them.
+
+    Raises:
+        KnowledgeError: a part is absent, or does not fit the metadata, or an encoder is code that
+            is not trusted.
+    """
+    stated = knowledge.metadata.get("policy")
+    if stated is None:
+        raise KnowledgeError("this knowledge holds no policy: it cannot be evaluated")
+    try:
+        key = jax.random.key(0)
+        groups = {name: _group(table) for name, table in stated["groups"].items()}
+        kinds = {name: str(table["encoder"]) for name, table in stated["groups"].items()}
+        named = [(kind, ENCODERS) for kind in kinds.values()]
+        for name, registry in (*named, (stated["actor"], ACTORS), (stated["memory"], MEMORIES)):
+            if name not in registry and name not in trusted:
+                raise KnowledgeError(
+                    f"the {registry.kind} {name!r} is code that did not come with Headstart: if "
+                    "you trust it, load it in Python by policy_from(knowledge, trusted=[…])"
+                )
+        encoders = Encoders({name: built(kinds[name], groups[name], key) for name in groups})
+        actions = Actions(tuple(stated["actions"]["shape"]), tuple(stated["actions"]["choices"]))
+        size = int(stated["memory_size"])
+        memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
+        hidden = tuple(map(int, stated["hidden"]))
+        actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
+    read = tuple((name, groups[name]) for name in encoders.reads)
+    return grafted(ActorPolicy(actor, encoders, memory, read, actions), knowledge)
+
+
+def grafted(policy: ActorPolicy, knowledge: Knowledge, every: bool = True) -> ActorPolicy:
+    """`policy` with its parts replaced by those of `knowledge`: every one, or those it holds."""
+    head = {"actor": policy.actor, "memory": policy.memory}
+    if every or "policy" in knowledge.parts:
+        head = knowledge.graft("policy", head)
+    encoders = policy.encoders
+    for part, by_group in _by_part(encoders).items():
+        if every or part in knowledge.parts:
+            encoders = encoders.updated(knowledge.graft(part, by_group))
+    return ActorPolicy(head["actor"], encoders, head["memory"], policy.groups, policy.actions)
+
+
+def _by_part(encoders: Encoders) -> dict[str, dict[str, AbstractEncoder]]:
+    """The encoders that are carried over, by the part that they belong to."""
+    parts: dict[str, dict[str, AbstractEncoder]] = {}
+    for name, encoder in encoders.by_group.items():
+        if encoder.part is not None:
+            parts.setdefault(encoder.part, {})[name] = encoder
+    return parts
+
+
+def _group(table: dict[str, Any]) -> Group:
+    shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
+    if table["kind"] not in ("vector", "image", "choice"):
+        raise ValueError(f"kind {table['kind']!r}")
+    return Group(shape, table["kind"], choices)

@@ -1,0 +1,147 @@
+"""What is to be solved: a source, a target, and what may be taken from the target."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import HeadstartError, unknown
+from headstart.problem import distributions
+from headstart.problem.access import Access, is_count
+from headstart.problem.distributions import Fixed
+from headstart.problem.domain import Domain
+
+
+@dataclass(frozen=True)
+class TransferProblem:
+    """A source, a target, and the access to it; `sweep` and `episodes` are for the evaluation."""
+
+    name: str
+    source: Domain
+    target: Domain
+    access: Access = field(default_factory=Access)
+    sweep: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """One target parameter and the values at which the report shows the return."""
+    episodes: int = 16
+    """Evaluation episodes for each shot, by the harness, never charged to the method."""
+    sweep_episodes: int = 6
+    """Evaluation episodes at each value of the sweep."""
+    learner: Mapping[str, Any] = field(default_factory=dict)
+    """The learner of every method: `algorithm`, and its fields that differ from their defaults."""
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Method fields that differ here from their defaults, such as the length of pre-training."""
+    description: str = ""
+
+    def __post_init__(self):
+        for name in ("name", "description"):
+            if not isinstance(getattr(self, name), str):
+                raise HeadstartError(f"{name} must be a text, got {getattr(self, name)!r}")
+        if not isinstance(self.learner, Mapping):
+            raise HeadstartError(f"learner must be a table of fields, got {self.learner!r}")
+        for name, table in self.methods.items():
+            if not isinstance(table, Mapping):
+                raise HeadstartError(f"methods.{name} must be a table of fields, got {table!r}")
+        if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith("."):
+            raise HeadstartError(
+                f"a problem's name must be made of letters, digits, - and _, got {self.name!r}"
+            )
+        for name in ("episodes", "sweep_episodes"):
+            if not is_count(getattr(self, name)) or getattr(self, name) < 1:
+                raise HeadstartError(
+                    f"{name} must be a whole number ≥ 1, got {getattr(self, name)!r}"
+                )
+        if len(self.sweep) > 1:
+            raise HeadstartError(f"sweep takes one parameter, got {', '.join(self.sweep)}")
+        for name, values in self.sweep.items():
+            if not isinstance(values, list | tuple) or not values:
+                raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")
+            if not all(isinstance(distributions.parse(value), Fixed) for value in values):
+                raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")
+        object.__setattr__(self, "sweep", {k: tuple(map(float, v)) for k, v in self.sweep.items()})
+
+    def as_table(self) -> dict[str, Any]:
+        """Plain types: `from_table(problem.as_table())` is the same problem."""
+        access = {f.name: getattr(self.access, f.name) for f in fields(Access)}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "episodes": self.episodes,
+            "sweep_episodes": self.sweep_episodes,
+            "source": self.source.as_table(),
+            "target": self.target.as_table(),
+            "access": {**access, "shots": list(self.access.shots)},
+            "sweep": {name: list(values) for name, values in self.sweep.items()},
+            "learner": dict(self.learner),
+            "methods": {name: dict(table) for name, table in self.methods.items()},
+        }
+
+
+def from_table(table: Mapping[str, Any], name: str = "problem") -> TransferProblem:
+    """A problem from plain types.
+
+    Raises:
+        HeadstartError: a key is unknown or missing, or a value does not fit.
+    """
+    table = dict(table)
+    _check_keys("key", table, {f.name for f in fields(TransferProblem)})
+    for key in ("source", "target"):
+        if key not in table:
+            raise HeadstartError(f"the problem has no [{key}] table: add one with an environment")
+    for key in ("access", "sweep", "learner", "methods"):
+        if not isinstance(table.setdefault(key, {}), Mapping):
+            raise HeadstartError(f"{key} must be a table, got {table[key]!r}")
+    _check_keys("key of [access]", table["access"], {f.name for f in fields(Access)})
+    if not isinstance(table["access"].get("shots", []), list | tuple):
+        raise HeadstartError(f"access.shots must be a list, got {table['access']['shots']!r}")
+    problem = TransferProblem(
+        name=table.pop("name", name),
+        source=_domain(table.pop("source"), "source"),
+        target=_domain(table.pop("target"), "target"),
+        access=Access(**table.pop("access")),
+        **table,
+    )
+    return problem
+
+
+def read(path: Path) -> TransferProblem:
+    """The problem in a TOML file; its name is the file's unless the file says another.
+
+    Raises:
+        HeadstartError: the file is not readable, is not TOML, or does not describe a problem.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HeadstartError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise HeadstartError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return from_table(table, path.stem)
+    except HeadstartError as error:
+        raise HeadstartError(f"{path}: {error}") from None
+
+
+def with_access(problem: TransferProblem, **changes: Any) -> TransferProblem:
+    """The same problem with some of its access changed."""
+    return replace(problem, access=replace(problem.access, **changes))
+
+
+def _domain(table: object, place: str) -> Domain:
+    if not isinstance(table, Mapping):
+        raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
+    parameters = dict(table)
+    environment = parameters.pop("environment", None)
+    if not isinstance(environment, str):
+        raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')
+    try:
+        return Domain(environment, **parameters)
+    except HeadstartError as error:
+        raise HeadstartError(f"[{place}] {error}") from None
+
+
+def _check_keys(kind: str, table: Mapping[str, Any], known: set[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise unknown(kind, key, known)

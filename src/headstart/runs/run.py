@@ -1,0 +1,220 @@
+"""One run: train, adapt, evaluate, and lose nothing on the way.
+
+The folder of a run holds `config.json`, `log.jsonl`, `knowledge/` (what was carried),
+`zero_shot/` and `adapted/` (the first policy and the last), `checkpoint/` while pre-training, and
+at the end `result.json`. Pre-training resumes from its checkpoint; adaptation is repeated from the
+knowledge, to the same bits.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from headstart.errors import HeadstartError
+from headstart.knowledge import Knowledge, write_atomically
+from headstart.policies.policy import ActorPolicy, knowledge_of
+from headstart.result import Result, Shot
+from headstart.runs.checkpointer import Checkpointer
+from headstart.runs.evaluation import evaluate, sweep
+from headstart.runs.job import Job, versions
+from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
+from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
+
+HARNESS = ("pretraining", "spent", "source", "target")
+"""Metadata of knowledge that no method sees."""
+
+
+def run(job: Job, progress: ShowProgress = silent) -> Result:
+    """Run a prepared job to its end, or read the result that is already there.
+
+    Raises:
+        HeadstartError: another process is running it, or the disk is full.
+    """
+    finished = job.folder / "result.json"
+    with locked(job.folder):
+        if finished.exists():
+            return Result.read(finished)
+        try:
+            result = _run(job, progress)
+            write_atomically(finished, result.dumps())
+            shutil.rmtree(job.folder / "checkpoint", ignore_errors=True)
+        except OSError as error:
+            raise HeadstartError(
+                f"cannot write {job.folder}: {error.strerror}; what was finished is kept: make "
+                "room, then run again with --resume"
+            ) from None
+    return result
+
+
+def _run(job: Job, progress: ShowProgress) -> Result:
+    pretrain_key, adapt_key = jax.random.split(jax.random.key(job.seed))
+    logger = Logger(job.folder, job.sinks)
+    knowledge = _pretrained(job, pretrain_key, logger, progress)
+    spent = knowledge.metadata["spent"]
+    cut_to_pretraining(job.folder)
+    access, started = job.problem.access, time.monotonic()
+    frames = max(access.observations - spent["target"]["observations"], 0)
+    meter = Meter(frames, None, None if job.method.unlimited else access.shots[-1])
+    source = CountedSource(job.problem.source, logger=logger, progress=progress, phase="retrain")
+    allowance = Allowance(meter, behaviour=access.behaviour)
+    target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
+    shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
+    policies = job.method.adapt(replace(knowledge, metadata=shown), source, target, adapt_key)
+    scoring = Scoring(job, logger, progress)
+    for policy in policies:
+        scoring.take(policy, meter)
+    first, last = scoring.finish()
+    before = time.monotonic()
+    swept = sweep(job.problem, first, last, job.seed, progress)
+    evaluating = scoring.seconds + time.monotonic() - before
+    knowledge_of(first).save(job.folder / "zero_shot")
+    knowledge_of(last).save(job.folder / "adapted")
+    return Result(
+        problem=job.problem.name,
+        method=job.label,
+        seed=job.seed,
+        source={k: spent["source"][k] + getattr(source.meter, k) for k in ("steps", "episodes")},
+        target={k: spent["target"][k] + v for k, v in meter.counts().items()},
+        shots=scoring.shots,
+        seconds={
+            "pretrain": spent["seconds"],
+            "adapt": round(time.monotonic() - started - evaluating, 3),
+            "evaluate": round(evaluating, 3),
+        },
+        versions=versions(),
+        sweep=swept,
+    )
+
+
+class Scoring:
+    """The policies that `adapt` yields, evaluated at the problem's shots."""
+
+    def __init__(self, job: Job, logger: Logger, progress: ShowProgress):
+        self._job, self._logger, self._progress = job, logger, progress
+        self._pending = list(job.problem.access.shots)
+        self._policies: list[ActorPolicy] = []
+        self._taken = (0, 0)
+        self.shots: list[Shot] = []
+        self.seconds = 0.0
+        """Spent on evaluation."""
+
+    def take(self, policy: ActorPolicy, meter: Meter) -> None:
+        """The next policy, and what had been taken of the target for it."""
+        if self._policies:
+            self._report_until(meter.episodes)
+        self._policies = [*self._policies[:1], policy]
+        self._taken = (meter.episodes, meter.steps)
+
+    def finish(self) -> tuple[ActorPolicy, ActorPolicy]:
+        """Report the rest; the first policy and the last.
+
+        Raises:
+            HeadstartError: there was none.
+        """
+        if not self._policies:
+            raise HeadstartError(
+                f"{self._job.label} yielded no policy: adapt must yield the zero-shot one"
+            )
+        self._report_until(float("inf"))
+        return self._policies[0], self._policies[-1]
+
+    def _report_until(self, episodes: float) -> None:
+        """The last policy stands for every shot before `episodes`."""
+        problem = self._job.problem
+        while self._pending and self._pending[0] < episodes:
+            at, before = self._pending.pop(0), time.monotonic()
+            if self.shots and self.shots[-1].episodes >= self._taken[0]:  # still the same policy
+                returns = self.shots[-1].returns
+            else:
+                last = self._policies[-1]
+                scores = evaluate(problem.target, last, problem.episodes, self._job.seed)
+                returns = scores.tolist()
+            shot = Shot(at, self._taken[1], returns)
+            self.shots.append(shot)
+            self.seconds += time.monotonic() - before
+            self._progress("evaluate", len(self.shots), len(problem.access.shots))
+            row = {"phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score}
+            self._logger.log(row)
+
+
+def _pretrained(
+    job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress
+) -> Knowledge:
+    """The run's knowledge: read, taken over from a run that shares it, or made."""
+    folder = job.folder / "knowledge"
+    if folder.exists():
+        return Knowledge.load(folder)
+    shared = _shared(job)
+    if shared is not None:
+        log = shared / "log.jsonl"
+        write_atomically(job.folder / "log.jsonl", log.read_bytes() if log.exists() else b"")
+        knowledge = Knowledge.load(shared / "knowledge")
+        knowledge.save(folder)
+        return knowledge
+    access = job.problem.access
+    # A step may end an episode and show the next one's start: so steps limit episodes too.
+    limits = (access.observations, access.steps, 2 * access.steps)
+    meters = {
+        "source": Meter(),
+        "target": Meter(*((None, None, None) if job.method.unlimited else limits)),
+    }
+    checkpointer = Checkpointer(job.folder, meters)
+    record = logger, checkpointer, progress
+    source = CountedSource(job.problem.source, meters["source"], *record)
+    rewards = access.rewards or job.method.unlimited
+    allowance = Allowance(meters["target"], rewards, access.behaviour)
+    target = MeteredTarget(job.problem.target, allowance, *record)
+    made = job.method.pretrain(source, target, key)
+    spent: dict[str, Any] = {name: meter.counts() for name, meter in meters.items()}
+    touched = any(spent["target"].values())
+    spent["seconds"] = round(checkpointer.seconds, 3)
+    domains = job.problem.source, job.problem.target
+    own = job.pretraining_key if touched else job.untouched_key, spent, *map(_table, domains)
+    metadata = {**made.metadata, **dict(zip(HARNESS, own, strict=True))}
+    knowledge = replace(made, metadata=metadata)
+    knowledge.save(folder)
+    return knowledge
+
+
+def _shared(job: Job) -> Path | None:
+    """The folder of a run whose pre-training serves this one too."""
+    keys = job.pretraining_key.encode(), job.untouched_key.encode()
+    for manifest in sorted(job.out.glob(f"*/*/{job.seed}/knowledge/manifest.json")):
+        held = manifest.read_bytes()
+        if any(key in held for key in keys):
+            return manifest.parents[1]
+    return None
+
+
+def _table(domain: Any) -> dict[str, Any]:
+    return json.loads(json.dumps(domain.as_table()))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock ends with the process, however that ends."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise HeadstartError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise HeadstartError(
+            f"{folder} is in use by another process: wait for it, or choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)

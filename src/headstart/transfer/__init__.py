@@ -1,0 +1,1 @@
+"""What methods of transfer share."""

@@ -1,0 +1,169 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from headstart.cli.main import main
+
+TOML = """
+[source]
+environment = "probes:Track"
+wind = {uniform = [-0.5, 0.5]}
+[target]
+environment = "probes:Track"
+wind = 0.4
+[access]
+shots = [0, 2]
+[sweep]
+wind = [-0.4, 0.4]
+"""
+SMALL = (
+    "--method.learner.hidden 16 --method.learner.num_envs 8 --method.learner.rollout_length 16 "
+    "--method.learner.minibatch_size 32 --method.learner.epochs 2"
+)
+
+
+@pytest.fixture
+def problem(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("track.toml").write_text(TOML)
+    return "track.toml"
+
+
+def test_list_in_both_forms(capsys):
+    assert main(["list", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table.keys() == {"problems", "methods", "environments", "learners", "studies"}
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for names in table.values():
+        assert all(name in text for name in names)
+
+
+@pytest.mark.parametrize(
+    "code", ["import headstart", "from headstart.cli.main import main; main(['list'])"]
+)
+def test_the_first_word_is_quick_and_without_jax(code):
+    code += "; import sys; assert not {'jax', 'mujoco', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_run_evaluate_and_resume(problem, capsys):
+    run = f"run {problem} finetune --seed 3 --method.steps 256 {SMALL}".split()
+    assert main(run) == 0
+    out = capsys.readouterr().out
+    folder = Path(out.strip().splitlines()[-1]).parent
+    assert (folder / "result.json").exists()
+    assert folder.parts[:2] == ("runs", "track")
+    assert folder.name == "3"
+    assert "2 target episodes" in out
+    assert main([*run, "--resume"]) == 0
+    assert "already finished" in capsys.readouterr().out
+    assert main(["evaluate", str(folder / "knowledge"), problem, "--episodes", "3"]) == 0
+    assert "over 3 episodes" in capsys.readouterr().out
+    assert main(["evaluate", str(folder / "adapted"), "probes:Track:wind=0.1"]) == 0
+    assert "Track(wind=0.1)" in capsys.readouterr().out
+    assert main(["evaluate", str(folder / "adapted"), "gym:CartPole-v1"]) == 2
+    said = capsys.readouterr().err
+    assert "the policy chooses numbers of shape [1], and gym:CartPole-v1 takes one of 2" in said
+    assert main(["report", "runs/track"]) == 0
+    assert Path("runs/track/report.html").exists()
+
+
+def test_help_lists_a_methods_fields(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "hopper-mass", "epopt", "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "--method.epsilon 0.1" in out
+    assert "Share of the trajectories, the worst" in out
+    assert "--method.learner.clip_eps 0.2" in out
+
+
+def test_check_says_what_held(capsys):
+    assert main(["check", "probes:Track"]) == 0
+    assert "wind changes what happens" in capsys.readouterr().out
+    assert main(["check", "probes:Idle"]) == 1
+    assert "FAIL  gravity changes what happens" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("run hoper-mass scratch", "unknown problem 'hoper-mass': did you mean 'hopper-mass'?"),
+        ("run hopper-mass skratch", "unknown method 'skratch': did you mean 'scratch'?"),
+        ("run no.toml scratch", "cannot read no.toml: No such file or directory"),
+        ("run hopper-mass epopt --method.epsilonn 1", "did you mean 'epsilon'?"),
+        ("run hopper-mass epopt --method.epsilon lots", "epsilon must be a number, got 'lots'"),
+        ("run hopper-mass epopt --method.steps 1.5", "steps must be a whole number"),
+        ("run hopper-mass epopt --method.learner 3", "learner holds fields of its own"),
+        ("run hopper-mass epopt --method.epsilon", "--method.epsilon needs a value"),
+        ("run hopper-mass epopt --method.epsilon 2", "epsilon must be between 0 and 1, got 2"),
+        ("run hopper-mass epopt --method.epsilon nan", "epsilon must be a number, got 'nan'"),
+        ("run hopper-mass epopt --method.steps -5", "steps must be at least 1, got -5"),
+        ("run wall darc --method.ratio.hidden=-1", "hidden must be at least 1, got -1"),
+        ("run wall darc --method.learner.hidden=8,0", "hidden must be at least 1, got 0"),
+        ("run wall darc --method.learner.reward_scale=-1", "reward_scale must be at least 0"),
+        ("run hopper-mass json:dumps", "json:dumps is not a method"),
+        ("run hopper-mass finetune:carry=../x", "it has no '/'"),
+        ("run :x scratch", "is not module:attribute"),
+        ("compare hopper-mass epopt:epsilom=1", "did you mean 'epsilon'?"),
+        ("run hopper-mass scratch:learner.minibatch_sise=3", "did you mean 'minibatch_size'?"),
+        ("evaluate nowhere hopper", "nowhere is not a knowledge folder"),
+        ("report nowhere", "there is no folder nowhere"),
+        ("report .", "holds no finished run"),
+        ("check hoper", "unknown environment 'hoper': did you mean 'hopper'?"),
+        ("study epopt-hoper", "did you mean 'epopt-hopper'?"),
+        ("rum hopper-mass scratch", "unknown command 'rum': did you mean 'run'?"),
+        ("run hopper-mass", "the following arguments are required: METHOD"),
+        ("run hopper-mass scratch --sead 1", "unknown flag '--sead': did you mean '--seed'?"),
+        ("run hopper-mass scratch --seed -1", "must be a whole number ≥ 0 and below 2³¹, got -1"),
+        ("run hopper-mass scratch --seed x", "must be a whole number"),
+        ("run hopper-mass scratch more", "'more' is one word too many"),
+        ("compare hopper-mass --seeds 0", "must be a whole number ≥ 1, got 0"),
+        ("compare hopper-mass --method.steps 3", "--method.FIELD belongs to `headstart run`"),
+    ],
+)
+def test_each_mistake_has_one_line_and_status_2(command, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("headstart: ")
+    assert len(captured.err.strip().splitlines()) == 1
+    assert says in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_written(problem, capsys):
+    Path("taken").write_text("")
+    assert main(f"run {problem} scratch --out taken".split()) == 2
+    assert "cannot write taken" in capsys.readouterr().err
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "headstart", "compare", problem, "source-only", "--seeds", "2"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 90
+        while not list(Path("runs").glob("*/*/*/log.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        found = subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True)
+        workers = list(map(int, found.split()))
+        assert workers
+        assert all(alive(pid) for pid in workers)
+        process.send_signal(with_signal)
+        assert process.wait(30) == 130
+        assert "what was finished is kept" in process.stderr.read()
+    time.sleep(0.5)
+    assert not any(alive(pid) for pid in workers)

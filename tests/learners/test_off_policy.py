@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from headstart import Domain, HeadstartError, envs
+from headstart.envs.spec import Actions, EnvSpec, Group
+from headstart.experience.replay import Replay
+from headstart.experience.unroll import begin, unroll
+from headstart.learners import off_policy
+from headstart.learners.dqn import DQN
+from headstart.learners.learner import NO_HOOKS, Progress
+from headstart.learners.sac import SAC
+from headstart.learners.train import train
+from headstart.policies.policy import UniformPolicy
+from headstart.runs.metering import CountedSource
+
+SMALL = SAC(
+    hidden=(16,), num_envs=4, rollout_length=10, batch_size=32, buffer_size=256,
+    learning_starts=120, updates_per_step=0.5, learning_rate=3e-3, temperature=0.3,
+    reward_scale=0.5,
+)  # fmt: skip
+SPEC = EnvSpec("archery", {"state": Group((2,))}, Actions((1,)), 1)
+
+
+def test_updates_in_one_call_are_those_of_separate_calls():
+    running = envs.start(Domain("archery"), 4, 0)
+    uniform = UniformPolicy(SPEC.actions)
+    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    one, fresh = (SMALL.init(SPEC, jax.random.key(0)) for _ in range(2))
+    replay, agent, key = one.replay.add(rollout.steps), one.agent, jax.random.key(3)
+    drawn = jax.jit(Replay.transitions, static_argnums=(1, 2))
+    learn = jax.jit(lambda *args: SMALL.step(*args[:3], None, 0.0, args[3]))
+    batched = jax.jit(SMALL.batch)
+    # 40 steps past the random ones, and half a gradient step for each.
+    for each in jax.random.split(key, 20):
+        sample_key, learn_key, *_ = jax.random.split(each, 4)
+        window = drawn(replay, 32, 1, sample_key)
+        agent, _ = learn(agent, window, batched(window), learn_key)
+    many, _ = SMALL.update(fresh, rollout, Progress(120, 1000), NO_HOOKS, key)
+    for a, b in zip(jax.tree.leaves(agent), jax.tree.leaves(many.agent), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert eqx.tree_equal(replay, many.replay)
+
+
+def test_gradient_steps_are_as_many_as_stated(monkeypatch):
+    """2.5 for each of the 8 rollouts after the random ones."""
+    counts = []
+
+    def counted(learner, count, transform, replay, agent, judge, *_):
+        counts.append(count)
+        return replay, agent, judge, {}
+
+    monkeypatch.setattr(off_policy, "_update", counted)
+    few = replace(SMALL, rollout_length=2, learning_starts=16, updates_per_step=0.3125)
+    train(few, CountedSource(Domain("archery")), 80, jax.random.key(0))
+    assert counts == [0, 0] + [2, 3] * 4
+
+
+def test_the_random_steps_are_whole_rollouts():
+    assert off_policy.learning_begins(SMALL) == 120
+    assert off_policy.learning_begins(replace(SMALL, learning_starts=121)) == 160
+    assert off_policy.learning_begins(replace(SMALL, learning_starts=0)) == 0
+
+
+def test_a_training_that_would_be_random_to_its_end_is_refused():
+    with pytest.raises(HeadstartError, match="the first 120 of 120 steps are random"):
+        SMALL.init(SPEC, jax.random.key(0), total=120)
+    assert SMALL.init(SPEC, jax.random.key(0), total=160).replay.slots == 40
+    choice = replace(SPEC, actions=Actions((), (2,)))
+    with pytest.raises(HeadstartError, match="the first 1000 of 900 steps are random"):
+        DQN().init(choice, jax.random.key(0), total=900)
+
+
+def test_actions_beyond_their_range_are_not_remembered():
+    running = envs.start(Domain("archery"), 4, 0)
+    uniform = UniformPolicy(SPEC.actions)
+    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    wild = rollout._replace(steps=rollout.steps._replace(action=rollout.steps.action * 9))
+    state = SMALL.init(SPEC, jax.random.key(0))
+    with pytest.raises(HeadstartError, match="those executed lie in"):
+        SMALL.update(state, wild, Progress(120, 1000), NO_HOOKS, jax.random.key(0))

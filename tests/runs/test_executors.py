@@ -1,0 +1,105 @@
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from headstart import Domain
+from headstart.runs.executors import LocalProcesses, run_all
+from headstart.runs.job import make_job, prepare
+from small import TRACK
+
+
+def jobs_for(tmp_path, *labels, problem=TRACK, seed=0):
+    jobs = [make_job(problem, label, seed, tmp_path) for label in labels]
+    for job in jobs:
+        prepare(job, resume=True)
+    return jobs
+
+
+def test_workers_run_jobs_and_failures_stop_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    broken = replace(TRACK, name="broken", target=Domain("probes:Raising"))
+    jobs = jobs_for(tmp_path, "scratch") + jobs_for(tmp_path, "scratch", problem=broken)
+    told = []
+    failures = run_all(jobs, LocalProcesses(2), lambda running, ended, of: told.append((ended, of)))
+    assert [failure.job for failure in failures] == [jobs[1]]
+    assert "the motor is gone" in failures[0].reason
+    assert (jobs[0].folder / "result.json").exists()
+    assert not (jobs[1].folder / "result.json").exists()
+    assert told[-1] == (2, 2)
+
+
+def test_a_killed_worker_is_named_and_its_run_goes_on_later(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (job,) = jobs_for(tmp_path, "source-only:steps=200000")
+    killed = []
+
+    def kill(running, ended, of):
+        if running and not killed and (job.folder / "log.jsonl").exists():
+            children = subprocess.check_output(["pgrep", "-f", str(job.folder)], text=True)
+            for pid in map(int, children.split()):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    (failure,) = run_all([job], LocalProcesses(1), kill)
+    assert "killed by signal 9" in failure.reason
+    assert prepare(job, resume=True) is False
+
+
+@dataclass
+class Recorded:
+    """An engine that takes note of what runs beside what."""
+
+    slots: int = 2
+    running: dict = field(default_factory=dict)
+    beside: list = field(default_factory=list)
+
+    def start(self, folder, slot):
+        self.beside.append((folder, set(self.running)))
+        handle = Done(folder, self)
+        self.running[folder] = handle
+        return handle
+
+
+@dataclass
+class Done:
+    folder: Path
+    engine: Recorded
+    polls: int = 0
+
+    def poll(self):
+        self.polls += 1
+        if self.polls < 2:
+            return None
+        (self.folder / "knowledge").mkdir(exist_ok=True)
+        self.engine.running.pop(self.folder, None)
+        return 0
+
+    def error(self):
+        return ""
+
+    def stop(self):
+        pass
+
+
+def test_runs_that_share_pre_training_wait_for_the_first_of_them(tmp_path):
+    jobs = jobs_for(tmp_path, "source-only", "finetune", "scratch")
+    engine = Recorded()
+    assert run_all(jobs, engine) == []
+    order = [folder.parent.name for folder, _ in engine.beside]
+    assert order[0] == "source-only"
+    assert order[1] == "scratch"
+    finetune = next(beside for folder, beside in engine.beside if folder.parent.name == "finetune")
+    assert jobs[0].folder not in finetune
+
+
+def test_a_worker_says_in_one_line_what_is_wrong(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart.runs.worker", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].endswith("is not a run: No such file or directory")

@@ -1,0 +1,269 @@
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import probes
+import small
+from headstart import Access, Domain, HeadstartError, TransferProblem, knowledge
+from headstart.knowledge import Knowledge
+from headstart.learners import train
+from headstart.runs import checkpointer
+from headstart.runs.checkpointer import Checkpointer
+from headstart.runs.job import Job, make_job, prepare
+from headstart.runs.logger import Logger
+from headstart.runs.run import locked, run
+from small import FIELDS, TRACK
+
+LONGER = {"steps": 6000, "ensemble": 0.5, "trajectories": 8, "minibatch_size": 32}
+
+
+def job_in(out, name="finetune", seed=0, **fields):
+    return make_job(TRACK, name, seed, out, fields)
+
+
+def same_bits(a: Path, b: Path):
+    for part in ("knowledge", "zero_shot", "adapted"):
+        one, two = Knowledge.load(a / part), Knowledge.load(b / part)
+        assert one.parts.keys() == two.parts.keys()
+        for name, leaves in one.parts.items():
+            for path, array in leaves.items():
+                np.testing.assert_array_equal(array, two.parts[name][path])
+    tables = [json.loads((folder / "result.json").read_bytes()) for folder in (a, b)]
+    for table in tables:
+        table.pop("seconds")
+    assert tables[0] == tables[1]
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in (a, b)]
+    rows = [[json.loads(line) for line in log] for log in logs]
+    for row in (row for log in rows for row in log):
+        row.pop("steps_per_second", None)
+    assert rows[0] == rows[1]
+
+
+def worker(folder, between="0"):
+    """A worker that checkpoints and logs at every update, so that no moment is special."""
+    code = (
+        "import sys, headstart; headstart.prepare_jax()\n"
+        "from headstart.runs import checkpointer, worker\n"
+        f"checkpointer.SECONDS_BETWEEN_CHECKPOINTS = {between}\n"
+        "checkpointer.CHECKPOINT_SHARE = 1e9\n"
+        "from headstart.learners import train\n"
+        "train.LOGGED_EVERY = 1\n"
+        "from pathlib import Path; worker.work(Path(sys.argv[1]))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], env=env)
+
+
+def killed_and_whole(job_in, deaths):
+    """The folders of a run, killed so often on its way, and of the same run left alone."""
+    whole = job_in("whole")
+    prepare(whole, resume=False)
+    assert worker(whole.folder).wait() == 0
+    killed = job_in("killed")
+    prepare(killed, resume=False)
+    size = (whole.folder / "log.jsonl").stat().st_size
+    log = killed.folder / "log.jsonl"
+    moments = [random.randrange(size) for _ in range(deaths)]  # by what the log says then
+    for moment in moments:
+        with worker(killed.folder) as process:
+            while (log.stat().st_size if log.exists() else 0) < moment and process.poll() is None:
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL, f"it ended before {moment} of {size} bytes"
+    with worker(killed.folder) as process:
+        assert process.wait() == 0
+    assert not (killed.folder / "checkpoint").exists()
+    return killed.folder, whole.folder
+
+
+@pytest.mark.parametrize(("name", "deaths"), [("epopt", 3), ("finetune", 2)])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(name, deaths, tmp_path):
+    fields = LONGER if name == "epopt" else {"steps": 6000}
+    same_bits(*killed_and_whole(lambda out: job_in(tmp_path / out, name, **fields), deaths))
+
+
+GRU = {"memory": "gru", "memory_size": 8}
+LEARNERS = {
+    "ppo": ("probes:Dot", small.PPO | {"minibatch_size": 64}, 2048),
+    "sac": ("probes:Track", small.SAC, 800),
+    "dqn": (
+        "grid",
+        {
+            "algorithm": "dqn", "hidden": [16], "num_envs": 8, "rollout_length": 4,
+            "learning_starts": 128, "batch_size": 16, "updates_per_step": 0.125,
+        },
+        640,
+    ),
+    "imitation": (
+        "probes:Dot",
+        {
+            "algorithm": "imitation", "expert": "centre", "hidden": [16], "num_envs": 8,
+            "rollout_length": 10, "updates": 20, "batch_size": 16,
+        },
+        800,
+    ),
+    "ppo with a memory": ("recall:discrete", small.PPO | GRU, 4096),
+    "sac with a memory": ("recall:continuous", small.SAC | GRU | {"window": 8, "burn_in": 2}, 800),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_resumes_to_the_same_bits(name, tmp_path):
+    environment, learner, steps = LEARNERS[name]
+    problem = TransferProblem(
+        name="any", source=Domain(environment), target=Domain(environment), learner=learner,
+        access=Access(shots=(0,)), episodes=2, methods={"source-only": {"steps": steps}},
+    )  # fmt: skip
+    same_bits(*killed_and_whole(lambda out: make_job(problem, "source-only", 0, tmp_path / out), 2))
+
+
+def test_a_finished_run_is_never_run_again(tmp_path):
+    job = job_in(tmp_path, "scratch")
+    assert not prepare(job, resume=False)
+    first = run(job)
+    stamp = (job.folder / "result.json").stat().st_mtime_ns
+    assert prepare(job, resume=False)
+    assert run(job) == first
+    assert (job.folder / "result.json").stat().st_mtime_ns == stamp
+
+
+def test_the_result_has_the_stated_keys(tmp_path):
+    job = job_in(tmp_path, "scratch")
+    prepare(job, resume=False)
+    run(job)
+    table = json.loads((job.folder / "result.json").read_bytes())
+    assert table["problem"] == "track"
+    assert table["method"] == "scratch"
+    assert table["seed"] == 0
+    assert table["source"].keys() >= {"steps", "episodes"}
+    assert table["target"].keys() == {"observations", "steps", "episodes"}
+    assert table["shots"][0].keys() == {"episodes", "steps", "returns"}
+    assert table["seconds"].keys() == {"pretrain", "adapt", "evaluate"}
+    assert table["versions"].keys() >= {"headstart", "jax", "mujoco"}
+    config = json.loads((job.folder / "config.json").read_bytes())
+    assert config["method"]["fields"]["learner"]["hidden"] == [16]
+    assert config["method"]["fields"]["learner"]["algorithm"] == "ppo"
+    assert config.keys() >= {"problem", "method", "seed", "versions", "commit"}
+    assert Job.read(job.folder).method == job.method
+
+
+def test_an_unfinished_run_is_resumed_only_when_asked(tmp_path):
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="unfinished run: add --resume"):
+        prepare(job, resume=False)
+    assert not prepare(job, resume=True)
+
+
+def test_a_folder_of_another_run_is_left_alone(tmp_path):
+    prepare(job_in(tmp_path), resume=False)
+    changed = make_job(replace(TRACK, episodes=9), "finetune", 0, tmp_path)
+    with pytest.raises(HeadstartError, match="holds a run with another problem"):
+        prepare(changed, resume=True)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    with locked(job.folder), pytest.raises(HeadstartError, match="is in use by another process"):
+        run(job)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HeadstartError, match="cannot write .*Not a directory"):
+        prepare(job_in(tmp_path / "file"), resume=False)
+
+
+def test_a_full_disk_keeps_what_was_finished(tmp_path, monkeypatch):
+    first = job_in(tmp_path, "source-only")
+    prepare(first, resume=False)
+    run(first)
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    real = knowledge.write_synced
+
+    def full(path, data):
+        if path.name == "weights.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    monkeypatch.setattr(knowledge, "write_synced", full)
+    with pytest.raises(HeadstartError, match=r"No space left on device.*run again with --resume"):
+        run(job)
+    assert (first.folder / "result.json").exists()
+    monkeypatch.undo()
+    assert run(job).shots[0].episodes == 0
+
+
+def test_a_broken_environment_stops_the_run_and_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(probes.Broken, "step", probes.Broken.step)  # so that it is put back
+    problem = replace(TRACK, source=replace_environment(TRACK.source, "probes:Broken"))
+    job = make_job(problem, "domain-randomization", 0, tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="reward that is not finite"):
+        run(job)
+    assert prepare(job, resume=True) is False
+    probes.Broken.step = probes.Track.step  # mended
+    assert run(job).source["steps"] >= 256
+
+
+def replace_environment(domain, name):
+    return Domain(name, **domain.parameters)
+
+
+def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
+    Logger(tmp_path).log({"row": 1})
+    Checkpointer(tmp_path).save({"x": np.array(3.0)}, [])
+    Logger(tmp_path).log({"row": 2})
+    resumed = Checkpointer(tmp_path)
+    before = resumed.seconds
+    assert resumed.load()["x"] == 3.0
+    assert resumed.seconds >= before
+    assert (tmp_path / "log.jsonl").read_text() == '{"row": 1}\n'
+    Logger(tmp_path).log({"row": 3})
+    assert resumed.load()["x"] == 3.0  # a later stage asks again: what was logged since stays
+    assert (tmp_path / "log.jsonl").read_text() == '{"row": 1}\n{"row": 3}\n'
+    assert Checkpointer().load() is None
+
+
+def test_a_log_without_a_checkpoint_starts_again(tmp_path):
+    Logger(tmp_path).log({"row": 1})
+    assert Checkpointer(tmp_path).load() is None
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+def test_the_log_of_a_run_in_stages_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpointer, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(train, "LOGGED_EVERY", 1)
+    job = job_in(tmp_path, "epopt", **LONGER)
+    prepare(job, resume=False)
+    run(job)
+    rows = [json.loads(line) for line in (job.folder / "log.jsonl").read_text().splitlines()]
+    steps = [row["steps"] for row in rows if row["phase"] == "pretrain"]
+    chunks = [step for step in steps if step <= 3072]
+    assert chunks == list(range(128, 3072 + 1, 128))  # 8 environments × 16 steps
+    assert all(
+        b - a == 80 for a, b in zip(steps[len(chunks) :], steps[len(chunks) + 1 :], strict=False)
+    )
+
+
+def test_fields_of_the_problem_and_of_the_label_and_flags(tmp_path):
+    job = make_job(TRACK, "epopt:epsilon=0.2;learner.hidden=8,8", 0, tmp_path)
+    assert job.method.epsilon == 0.2
+    assert job.method.learner.hidden == (8, 8)
+    assert job.method.steps == FIELDS["epopt"]["steps"]
+    assert job.label == "epopt:epsilon=0.2;learner.hidden=8,8"
+    flagged = make_job(TRACK, "epopt", 0, tmp_path, {"learner.hidden": ["8", "8"]})
+    assert flagged.method.learner.hidden == (8, 8)
+    assert flagged.folder == tmp_path / "track" / "epopt" / "0"

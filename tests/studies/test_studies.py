@@ -1,0 +1,248 @@
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import HeadstartError, studies
+from headstart.cli.main import main
+from headstart.runs.job import prepare
+from headstart.runs.run import run
+from headstart.studies import (
+    Arm,
+    confusion_drive,
+    darc_archery,
+    darc_cheetah,
+    darc_wall,
+    epopt_hopper,
+)
+from small import TRACK as PROBLEM
+
+FIGURE = Path(__file__).parents[2] / "docs" / "studies" / "epopt-hopper.svg"
+
+
+def test_stored_results_are_complete():
+    table = studies.stored("epopt-hopper")
+    assert table["policies"].keys() == epopt_hopper.POLICIES.keys()
+    for policy in table["policies"].values():
+        assert np.shape(policy["returns"]) == (5, 7, 16)
+        assert min(policy["source_steps"]) >= 1_000_000
+    assert len(table["posterior"]) == 5
+    assert FIGURE.exists()
+
+
+def test_check_prints_every_claim_and_says_by_its_status_whether_all_hold(capsys):
+    claims = epopt_hopper.claims(studies.stored("epopt-hopper"))
+    assert len(claims) == 7
+    status = main(["study", "epopt-hopper", "--check"])
+    out = capsys.readouterr().out
+    assert all(claim.text in out and claim.evidence in out for claim in claims)
+    assert status == (0 if all(claim.holds for claim in claims) else 1)
+
+
+def made_up():
+    """Results in which every claim holds."""
+    table = copy.deepcopy(studies.stored("epopt-hopper"))
+    flat = {"specialist at 3": 0, "specialist at 6": 3, "specialist at 9": 6}
+    for name, policy in table["policies"].items():
+        curve = np.full(7, 3000.0)
+        if name in flat:
+            curve = 3000.0 - 400 * np.abs(np.arange(7) - flat[name]) ** 1.5
+        if "mass not varied" in name:
+            curve -= 100.0
+        if name.startswith("ensemble"):
+            curve -= 50.0
+        policy["returns"] = np.tile(curve[None, :, None], (5, 1, 16)).tolist()
+    for rounds in table["posterior"]:
+        rounds[-1]["mean"]["torso_mass"] = 8.9
+    return table
+
+
+def test_claims_follow_the_numbers():
+    assert [claim.holds for claim in epopt_hopper.claims(made_up())] == [True] * 7
+
+
+@pytest.mark.parametrize(
+    ("policy", "value", "broken"),
+    [
+        ("specialist at 3", 3000.0, 0),
+        ("specialist at 9", 3000.0, 2),
+        ("ensemble (ε = 1)", 2500.0, 3),
+        ("EPOpt (ε = 0.1)", 2000.0, 4),
+        ("EPOpt, mass not varied", 500.0, 5),
+    ],
+)
+def test_each_claim_can_fail(policy, value, broken):
+    table = made_up()
+    table["policies"][policy]["returns"] = np.full((5, 7, 16), value).tolist()
+    holds = [claim.holds for claim in epopt_hopper.claims(table)]
+    assert not holds[broken]
+
+
+def test_a_posterior_far_off_is_seen():
+    table = made_up()
+    table["posterior"][3][-1]["mean"]["torso_mass"] = 7.2
+    assert not epopt_hopper.claims(table)[6].holds
+
+
+def test_every_study_is_a_module_with_its_five_functions():
+    for name in studies.STUDIES:
+        module = studies.find(name)
+        assert all(hasattr(module, f) for f in ("arms", "collect", "draw", "shown", "claims"))
+
+
+def test_results_of_a_problem_that_has_changed_since_are_refused(monkeypatch):
+    arms = darc_wall.arms()
+
+    def posed(**changes):
+        changed = {n: replace(a, problem=replace(a.problem, **changes)) for n, a in arms.items()}
+        monkeypatch.setattr(darc_wall, "arms", lambda: changed)
+
+    posed(methods=arms["DARC"].problem.methods | {"finetune": {"steps": 7}})  # not among its arms
+    assert studies.stored("darc-wall")["problems"].keys() == {"wall", "wall-reversed"}
+    for changed in ({"episodes": 7}, {"name": "fence"}):
+        posed(**changed)
+        with pytest.raises(HeadstartError, match="problem (wall|fence) has changed since"):
+            studies.stored("darc-wall")
+
+
+def rows(module, returns, key="returns"):
+    """A table in which every arm has what `returns(name)` gives, for each of its seeds."""
+    arms = {
+        name: {
+            key: [float(returns(name))] * arm.seeds,
+            "target_steps": [8000] * arm.seeds,
+            "target_observations": [1000] * arm.seeds,
+            "source_steps": [80_000] * arm.seeds,
+            "seconds": [1] * arm.seeds,
+        }
+        for name, arm in module.arms().items()
+    }
+    return {"arms": arms, "versions": {}}
+
+
+def cheetah(name):
+    body, _, arm = name.partition(": ")
+    if "reversed" in body:
+        return {"source-only": 3000, "DARC": 2500, "oracle": 4000}[arm]
+    return {"DARC": 4000, "oracle": 4200, "source-only": 2000}.get(arm, 1000)
+
+
+def cheetahs(returns):
+    """With the oracles, which are not runs of their own."""
+    table = rows(darc_cheetah, returns)
+    for body in ("broken", "broken, reversed", "obstacle", "obstacle, reversed"):
+        oracle = {"returns": [float(returns(f"{body}: oracle"))] * 3, "target_steps": [80_000]}
+        table["arms"][f"{body}: oracle"] = oracle
+    return table
+
+
+def test_what_is_trained_in_the_source_is_worth_there_what_it_is_without_a_shift(tmp_path):
+    home = replace(PROBLEM, name="home", target=PROBLEM.source)
+    away, stays = (Arm(problem, "source-only:steps=200", 2) for problem in (PROBLEM, home))
+    for job in (*away.jobs(tmp_path), *stays.jobs(tmp_path)):
+        prepare(job, resume=False)
+        run(job)
+    found = darc_cheetah._at_home(away, tmp_path)
+    assert found == [round(r.shots[0].score, 1) for r in stays.results(tmp_path)]
+    assert found != [round(r.shots[0].score, 1) for r in away.results(tmp_path)]
+
+
+def test_the_cheetahs_claims_follow_the_numbers():
+    table = cheetahs(cheetah)
+    assert [claim.holds for claim in darc_cheetah.claims(table)] == [True] * 10
+    assert "broken, reversed: DARC" in darc_cheetah.shown(table)
+
+
+@pytest.mark.parametrize(
+    ("arm", "value", "broken"),
+    [
+        ("broken: source-only", 3500, [0]),
+        ("obstacle: RL on the target, as many target steps", 4500, [6]),
+        ("broken: no classifier on (s, a)", 4100, [2]),
+        ("broken: no noise", 4100, [3]),
+        ("broken, reversed: DARC", 3900, [4]),
+        ("obstacle: no noise", 4100, [8]),
+        ("obstacle, reversed: oracle", 2000, [9]),
+    ],
+)
+def test_each_of_the_cheetahs_claims_can_fail(arm, value, broken):
+    table = cheetahs(lambda name: value if name == arm else cheetah(name))
+    holds = [claim.holds for claim in darc_cheetah.claims(table)]
+    assert [i for i, held in enumerate(holds) if not held] == broken
+
+
+def test_the_cheetahs_figure_has_every_arm_in_the_row_of_its_name(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("headstart.report.figures.save", lambda fig, path: drawn.append(fig))
+    table = cheetahs(cheetah)
+    for i, arm in enumerate(table["arms"].values()):
+        arm["returns"] = [float(i)] * len(arm["returns"])
+    darc_cheetah.draw(table, Path("unused.svg"))
+    axes = drawn[0].axes
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    found = {}
+    for axis, body in zip(axes, darc_cheetah.BODIES, strict=True):
+        for name, patch in zip(names, axis.patches, strict=True):
+            joined = ", " if name.startswith("reversed") else ": "
+            found[body + joined + name] = patch.get_width()
+    assert found == {name: arm["returns"][0] for name, arm in table["arms"].items()}
+
+
+def drive(name):
+    weather, _, arm = name.partition(": ")
+    low = {"source-only": 30, "oracle": 110, "random-convolution": 60}.get(arm, 100)
+    return 50 if "bad drivers" in weather else low
+
+
+def test_the_drivers_claims_follow_the_numbers():
+    table = rows(confusion_drive, drive)
+    assert [claim.holds for claim in confusion_drive.claims(table)] == [True] * 9
+    assert confusion_drive.closed(table, "rain: reversal") == pytest.approx(70 / 80)
+    for arm, value, broken in [
+        ("dusk: source-only", 95, [4, 5, 6, 7]),
+        ("rain: uniform", 80, [3]),
+        (confusion_drive.BAD, 105, [8]),
+    ]:
+        table = rows(confusion_drive, lambda n, a=arm, v=value: v if n == a else drive(n))
+        holds = [claim.holds for claim in confusion_drive.claims(table)]
+        assert [i for i, held in enumerate(holds) if not held] == broken
+
+
+def wall(detour=22, success=1.0):
+    def arm(name, seeds):
+        good = name != "source-only"
+        steps = 10 if name == "reversed: oracle" else detour
+        return {
+            "success": [success if name == "DARC" else float(good)] * seeds,
+            "target_steps": [0] * seeds,
+            "source_steps": [0] * seeds,
+            "paths": [[[0.0, 0.0]] * (steps + 1)] * seeds,
+        }
+
+    return {"arms": {name: arm(name, a.seeds) for name, a in darc_wall.arms().items()}}
+
+
+def test_the_walls_claims_follow_the_numbers():
+    assert [claim.holds for claim in darc_wall.claims(wall())] == [True] * 3
+    assert [claim.holds for claim in darc_wall.claims(wall(success=0.9))] == [True, False, True]
+    assert [claim.holds for claim in darc_wall.claims(wall(detour=10))] == [True, True, False]
+
+
+def archery(soft=0.0, paid=-0.6, weighted=0.0):
+    angles = darc_archery.ANGLES
+    tops = {"source": -0.8185, "target": 0.0, "soft": soft, "mean": -0.82}
+    values = {kind: (-2.0 * (angles - top) ** 2).tolist() for kind, top in tops.items()}
+    chosen = {"source-only": -0.8, "DARC": -0.8, "importance weighting": weighted, "oracle": 0.0}
+    arms = {name: {"angle": [a] * 5, "returns": [-0.55] * 5} for name, a in chosen.items()}
+    arms["DARC"]["returns"] = [paid] * 5
+    return {"angles": angles.tolist(), "arms": arms, "values": [values] * 5}
+
+
+def test_the_arrows_claims_follow_the_numbers():
+    assert darc_archery.best(archery(soft=0.1), "soft") == pytest.approx([0.1] * 5)
+    assert [claim.holds for claim in darc_archery.claims(archery())] == [True] * 4
+    assert [c.holds for c in darc_archery.claims(archery(soft=-0.5))] == [True, False, True, True]
+    assert [c.holds for c in darc_archery.claims(archery(paid=-0.1))] == [True, True, False, True]
+    assert not darc_archery.claims(archery(weighted=-0.4))[3].holds

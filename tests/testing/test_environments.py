@@ -1,0 +1,24 @@
+import pytest
+
+from headstart import envs
+from headstart.testing import check_environment, examine
+
+
+@pytest.mark.parametrize("name", [*envs.ENVIRONMENTS, "probes:Track", "gym:CartPole-v1"])
+def test_what_is_registered_keeps_what_it_declares(name):
+    findings = examine(name)
+    assert [f for f in findings if not f.held] == []
+    parameters = envs.find(name).parameters
+    assert {f.claim.split()[0] for f in findings} >= set(parameters)
+
+
+def test_a_parameter_that_does_nothing_is_caught():
+    failed = [f.claim for f in examine("probes:Idle") if not f.held]
+    assert failed == ["gravity changes what happens"]
+    with pytest.raises(AssertionError, match="gravity changes what happens"):
+        check_environment("probes:Idle")
+
+
+def test_a_parameter_that_compounds_is_caught():
+    failed = [f.claim for f in examine("probes:Compounding") if not f.held]
+    assert "mass does not compound over resets" in failed

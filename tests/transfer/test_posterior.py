@@ -1,0 +1,100 @@
+import jax
+import numpy as np
+import pytest
+
+from headstart import Choice, Domain, HeadstartError, Normal, Uniform, envs
+from headstart.experience.unroll import episodes
+from headstart.learners.ppo import PPO
+from headstart.runs.metering import CountedSource
+from headstart.transfer.posterior import Posterior
+
+
+def conjugate(truth, sigma, n, seed):
+    """y = θ x + noise, θ ~ N(μ₀, σ₀²): the log-likelihood, and the posterior in closed form."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    y = truth * x + sigma * rng.normal(size=n)
+    loc, scale = 6.0, 1.5
+    precision = scale**-2 + (x @ x) / sigma**2
+    mean = (loc * scale**-2 + (x @ y) / sigma**2) / precision
+
+    def log_likelihood(values):
+        return -0.5 * (((y[None] - values * x[None]) / sigma) ** 2).sum(1)
+
+    return log_likelihood, mean, precision**-0.5
+
+
+@pytest.mark.parametrize("sigma", [3.0, 0.3, 0.01])
+def test_agrees_with_the_closed_form(sigma):
+    """From a likelihood as wide as the prior to one a thousand times narrower."""
+    log_likelihood, mean, std = conjugate(8.5, sigma, 20, seed=1)
+    prior = Domain("hopper", torso_mass=Normal(6.0, 1.5, low=-40.0, high=50.0))
+    fit = Posterior(particles=4000).ladder(prior, log_likelihood, np.random.default_rng(0))
+    assert abs(fit.mean["torso_mass"] - mean) < 0.1 * std
+    assert fit.std["torso_mass"] == pytest.approx(std, rel=0.1)
+    assert fit.effective > 0.3 * 4000
+    fitted = fit.domain.parameters["torso_mass"]
+    assert fitted.loc == pytest.approx(fit.mean["torso_mass"])
+    assert fitted.scale == max(fit.std["torso_mass"], 1e-4 * 90)  # never a point
+
+
+def test_without_data_the_posterior_is_the_prior():
+    prior = Domain("hopper", torso_mass=Uniform(3.0, 9.0))
+    fit = Posterior(particles=4000).ladder(
+        prior, lambda values: np.zeros(len(values)), np.random.default_rng(0)
+    )
+    assert fit.mean["torso_mass"] == pytest.approx(6.0, abs=0.1)
+    assert fit.std["torso_mass"] == pytest.approx(6 / 12**0.5, rel=0.05)
+
+
+def test_two_parameters_and_a_choice():
+    prior = Domain(
+        "hopper", torso_mass=Uniform(0, 10), gravity=Uniform(0, 20), disabled_joint=Choice((0, 1)),
+        armature=1.0,
+    )  # fmt: skip
+
+    def log_likelihood(v):
+        return -0.5 * ((v[:, 0] - 7) / 0.05) ** 2 - 0.5 * ((v[:, 1] - 5) / 0.2) ** 2 - 9 * v[:, 2]
+
+    fit = Posterior(particles=2000).ladder(prior, log_likelihood, np.random.default_rng(0))
+    assert fit.mean["torso_mass"] == pytest.approx(7, abs=0.02)
+    assert fit.mean["gravity"] == pytest.approx(5, abs=0.05)
+    assert fit.std["gravity"] == pytest.approx(0.2, rel=0.15)
+    assert fit.domain.parameters["disabled_joint"].probs[0] > 0.98
+    assert fit.domain.parameters["armature"] == prior.parameters["armature"]
+
+
+def target_episodes(**parameters):
+    domain = Domain("hopper", **parameters)
+    policy = PPO(hidden=(8,)).init(envs.spec_of(domain), jax.random.key(0))
+    return episodes(policy.policy, envs.start(domain, 3, seed=5), key=jax.random.key(1))
+
+
+def test_finds_the_mass_of_a_hopper_far_from_the_prior():
+    prior = Domain("hopper", torso_mass=Normal(6.0, 1.5, low=3.0, high=9.0))
+    source = CountedSource(prior)
+    fit = Posterior().update(source, target_episodes(torso_mass=8.8), seed=0)
+    assert fit.mean["torso_mass"] == pytest.approx(8.8, abs=0.05)
+    assert fit.std["torso_mass"] < 0.1
+    assert source.meter.steps > 0
+    assert source.meter.steps % 64 == 0  # every particle steps
+
+
+def test_finds_two_parameters_at_once():
+    prior = Domain("hopper", torso_mass=Uniform(3.0, 9.0), joint_damping=Uniform(0.5, 2.0))
+    tried = target_episodes(torso_mass=4.0, joint_damping=1.6)
+    fit = Posterior(particles=128).update(CountedSource(prior), tried, seed=0)
+    assert fit.mean["torso_mass"] == pytest.approx(4.0, abs=0.15)
+    assert fit.mean["joint_damping"] == pytest.approx(1.6, abs=0.1)
+
+
+def test_what_cannot_be_inferred_is_refused():
+    tried = target_episodes(torso_mass=6.0)
+    with pytest.raises(HeadstartError, match="nothing to infer"):
+        Posterior().update(CountedSource(Domain("hopper", torso_mass=6.0)), tried, seed=0)
+    noisy = Domain("hopper", torso_mass=Uniform(3, 9), observation_noise=0.1)
+    with pytest.raises(HeadstartError, match="none of .* tells the simulator's state"):
+        Posterior().update(CountedSource(noisy), tried, seed=0)
+    wide = CountedSource(Domain("hopper", torso_mass=Uniform(3, 9)))
+    with pytest.raises(HeadstartError, match="not reached in 1 rungs"):
+        Posterior(rungs=1).update(wide, tried, seed=0)
