@@ -149,7 +149,7 @@ def test_it_needs_an_encoder():
     ):
         confusion.init(vectors, jax.random.key(0))
     source = CountedSource(Domain("probes:Track"))
-    with pytest.raises(HeadstartError, match="SAC knows no 'auxiliary'"):
+    with pytest.raises(HeadstartError, match="SAC does not know the hook 'auxiliary'"):
         train(SAC(learning_starts=0), source, 64, jax.random.key(0), auxiliary=confusion)
     assert source.steps == 0
 

@@ -120,7 +120,7 @@ class Plane(JaxEnvironment):
         side, fence = SIDE * SUPERSAMPLE, p["fence"]
         near = fence <= 2 * ARENA
         half = 1.15 * fence if near else 5.0
-        middle = np.zeros(2) if near else np.asarray(state.position)
+        middle = np.zeros(2) if near else np.asarray(state.position, np.float64)
         metre = side / (2 * half)
 
         def pixel(x: float, y: float) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Experience: transitions, rollouts of running copies, and whole episodes."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -133,10 +133,11 @@ class Episodes(NamedTuple):
         )
 
 
+Column = TypeVar("Column", np.ndarray, Array)
 NARROW = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
 
 
-def narrowed(array: np.ndarray | Array) -> np.ndarray | Array:
+def narrowed(array: Column) -> Column:
     """As networks take it: 64 bits become 32."""
     narrow = NARROW.get(array.dtype)
     return array if narrow is None else array.astype(narrow)

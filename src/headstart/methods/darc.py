@@ -122,8 +122,7 @@ class Darc(Method):
         )
         judge = self.ratio.graft(knowledge, running.spec)
         delta = np.asarray(self.ratio.log_ratio(judge, steps)).reshape(-1)
-        (group,) = running.spec.groups
-        ends = (np.asarray(obs[group]) for obs in (steps.obs, steps.next_obs))
+        ends = (np.asarray(obs["state"]) for obs in (steps.obs, steps.next_obs))
         before, after = (end.reshape(-1, *end.shape[2:]) for end in ends)
         meaning = (
             "Red: the target would hardly allow the move. Blue: it would do it likelier than the "

@@ -98,9 +98,7 @@ class ExpertPolicy(AbstractPolicy):
     def reads(self) -> tuple[str, ...]:
         return (EXPERT,)
 
-    def step(
-        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
-    ) -> tuple[Any, Memory]:
+    def step(self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None) -> tuple[Any, Memory]:
         return told.obs[EXPERT], ()
 
 

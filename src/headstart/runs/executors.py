@@ -1,8 +1,8 @@
 """Many runs. Each is a folder that `job.prepare` made; an executor needs nothing but its path.
 
 `LocalProcesses` runs one single-threaded process on each core. To use a cluster instead, name an
-`Executor` of your own: it is to execute `python -m headstart.runs.worker FOLDER` somewhere that sees
-the folder, and to say when that has ended.
+`Executor` of your own: it is to execute `python -m headstart.runs.worker FOLDER` somewhere that
+sees the folder, and to say when that has ended.
 """
 
 import os

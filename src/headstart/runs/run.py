@@ -147,9 +147,7 @@ class Scoring:
             self._logger.log(row)
 
 
-def _pretrained(
-    job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress
-) -> Knowledge:
+def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:
     """The run's knowledge: read, taken over from a run that shares it, or made."""
     folder = job.folder / "knowledge"
     if folder.exists():

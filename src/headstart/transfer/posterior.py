@@ -72,7 +72,7 @@ class Posterior:
         rows = np.arange(len(seen.reward))
         if len(rows) > self.transitions:
             rows = np.sort(rng.choice(rows, self.transitions, replace=False))
-        (group,) = seen.obs
+        group = "state"
         change = seen.next_obs[group] - seen.obs[group]
         sigma = np.maximum(self.noise * change.std(0), 1e-6)
         before, after = seen.obs[group][rows], seen.next_obs[group][rows]

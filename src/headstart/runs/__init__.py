@@ -1,0 +1,1 @@
+"""Runs: jobs, meters, checkpoints, logs, evaluation, and where they are executed."""

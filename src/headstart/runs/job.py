@@ -1,0 +1,286 @@
+"""One run as it is asked for: a problem, a method, a seed, and the folder where it is kept."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from headstart import configuration, envs
+from headstart.envs.environment import check_domain, check_expert
+from headstart.envs.spec import check_alike
+from headstart.errors import AllowanceSpent, HeadstartError
+from headstart.knowledge import write_atomically
+from headstart.learners.learner import Learner
+from headstart.methods import METHODS
+from headstart.methods.method import Method
+from headstart.problem import TransferProblem, from_table
+from headstart.runs.logger import SINKS
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be run, and where."""
+
+    problem: TransferProblem
+    label: str
+    """The method's name, or a variant of it that a comparison tells apart: `epopt:epsilon=0.2`."""
+    method: Method
+    seed: int
+    out: Path
+    sinks: tuple[str, ...] = ()
+    """Where rows of the log go too."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.problem.name / self.label / str(self.seed)
+
+    @cached_property
+    def pretraining_key(self) -> str:
+        """Equal for runs that share their pre-training."""
+        table = self.problem.as_table()
+        access = {k: v for k, v in table["access"].items() if k != "shots"}
+        return self._key({"target": table["target"], "access": access})
+
+    @cached_property
+    def untouched_key(self) -> str:
+        """The same for pre-training that took nothing of the target, which other targets share."""
+        return self._key({"target": self.problem.target.environment})
+
+    def _key(self, target: dict[str, Any]) -> str:
+        shared = self.method.pretraining
+        identity = {
+            "source": self.problem.source.as_table(),
+            **target,
+            "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
+            "fields": configuration.as_table(shared),
+            "seed": self.seed,
+            "versions": versions(),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def config(self) -> dict[str, Any]:
+        """All that was resolved, as in `config.json`."""
+        return {
+            "problem": self.problem.as_table(),
+            "method": {
+                "name": self.label,
+                "fields": configuration.as_table(self.method),
+            },
+            "seed": self.seed,
+            "sinks": list(self.sinks),
+            "pretraining": self.pretraining_key,
+            "versions": versions(),
+            "commit": commit(),
+        }
+
+    @staticmethod
+    def read(folder: Path) -> "Job":
+        """The job of a folder that `prepare` made.
+
+        Raises:
+            HeadstartError: it is no run, or its configuration is damaged.
+        """
+        try:
+            config = json.loads((folder / "config.json").read_bytes())
+            label, fields = config["method"]["name"], config["method"]["fields"]
+            method = configuration.updated(METHODS.find(method_name(label))(), fields)
+            problem = from_table(config["problem"])
+            sinks = tuple(config["sinks"])
+            return Job(problem, label, method, config["seed"], folder.parents[2], sinks)
+        except OSError as error:
+            raise HeadstartError(f"{folder} is not a run: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise HeadstartError(f"{folder}/config.json is damaged: {error!r}") from None
+
+
+def make_job(
+    problem: TransferProblem,
+    label: str,
+    seed: int,
+    out: Path,
+    flags: dict[str, Any] | None = None,
+    sinks: Sequence[str] = (),
+) -> Job:
+    """A run of the method that `label` names; see `configured`.
+
+    Raises:
+        HeadstartError: a name, a field or a value does not exist, or does not fit, or the problem
+            lacks what the method requires.
+    """
+    for named in problem.methods:
+        METHODS.find(named)
+    for sink in sinks:
+        SINKS.find(sink)
+    if "/" in label:
+        raise HeadstartError(f"a method's label becomes a folder, so it has no '/': {label!r}")
+    method = configured(problem, label, flags or {})
+    check(problem, method, method_name(label))
+    return Job(problem, label, method, seed, out, tuple(sinks))
+
+
+def configured(problem: TransferProblem, label: str, flags: dict[str, Any]) -> Method:
+    """The method that `label` names, with the problem's learner and settings, then those of the
+    label, then `flags` (dotted field names).
+
+    Raises:
+        HeadstartError: the method, a field or a value does not exist, or does not fit.
+    """
+    name = method_name(label)
+    settings = label.removeprefix(name).removeprefix(":")
+    parts = (item.partition("=") for item in settings.split(";") if item)
+    method = METHODS.find(name)()
+    for table in (
+        {"learner": problem.learner},
+        problem.methods.get(name, {}),
+        configuration.nested({k: v for k, _, v in parts}),
+        configuration.nested(flags),
+    ):
+        method = configuration.updated(method, table)
+    return method
+
+
+def learner_of(problem: TransferProblem) -> Learner:
+    """The learner of every method that does not name another."""
+    method: Method = METHODS.find("source-only")()
+    return configuration.updated(method, {"learner": problem.learner}).learner
+
+
+def check(problem: TransferProblem, method: Method, name: str) -> None:
+    """Hold a problem against its environments, and a method's requirements against the problem.
+
+    Raises:
+        HeadstartError: a parameter or a group does not fit, or something is lacking.
+        AllowanceSpent: the access gives less than the method takes.
+    """
+    source = envs.find(problem.source.environment)
+    check_domain(source, problem.source)
+    check_domain(envs.find(problem.target.environment), problem.target)
+    check_alike(envs.spec_of(problem.source), envs.spec_of(problem.target))
+    shown, shown_there = problem.source.shows, problem.target.shows
+    if shown and shown_there != shown:
+        raise HeadstartError(
+            f"the source shows {', '.join(shown)} and the target {', '.join(shown_there)}: a "
+            "policy would take one for the other; name the same parameters in the same order"
+        )
+    for parameter, values in problem.sweep.items():
+        for value in values:
+            swept = problem.target.with_parameters(**{parameter: value})
+            check_domain(envs.find(swept.environment), swept)
+    learner, needs, access = method.learner, method.requires(), problem.access
+    _check_learner(learner, needs.hooks, name)
+    if learner.expert is not None:
+        check_expert(source, learner.expert)
+        if needs.learns_on_target:
+            raise HeadstartError(
+                f"{name} learns from the target's rewards, and {type(learner).__name__} from an "
+                "expert, who is in the source alone: choose another learner.algorithm"
+            )
+    if needs.learns_on_target:
+        groups = [set(envs.spec_of(d).groups) for d in (problem.source, problem.target)]
+        for group in sorted(groups[0] ^ groups[1]):
+            raise HeadstartError(
+                f"{name} goes on learning on the target with all that was learned in the source, "
+                f"and only one of them shows {group!r}: give both the same shows and shows_critic"
+            )
+    if needs.varied and not problem.source.varied:
+        raise HeadstartError(
+            f"{name} needs a source that varies, and {problem.source} does not: give a parameter a "
+            "distribution, as in torso_mass = {uniform = [3, 9]}"
+        )
+    for parameter in needs.parameters:
+        if parameter not in source.parameters:
+            raise HeadstartError(
+                f"{name} needs an environment with a parameter {parameter}, and {source.name} has "
+                "none: use a robot such as half-cheetah"
+            )
+    if needs.starts_from_observations and not source.starts_from_observations:
+        raise HeadstartError(
+            f"{source.name} cannot be started from an observation, which the posterior over its "
+            "parameters needs: give its engine a start_from method"
+        )
+    if access.observations and access.behaviour != "random":
+        check_expert(envs.find(problem.target.environment), access.behaviour)
+    given = {
+        "observations": access.observations, "steps": access.steps, "episodes": access.shots[-1]
+    }  # fmt: skip
+    for what, wanted in vars(needs).items():
+        if what in given and wanted > given[what] and not method.unlimited:
+            mend = "add a number of episodes to access.shots"
+            mend = mend if what == "episodes" else f"raise access.{what}"
+            raise AllowanceSpent(
+                f"{name} takes {wanted} target {what}, and access allows {given[what]}: {mend}, or "
+                "let the method take fewer"
+            )
+
+
+def _check_learner(learner: Learner, hooks: frozenset[str], name: str) -> None:
+    kind = type(learner).__name__
+    for hook in sorted(hooks - learner.accepts):
+        raise HeadstartError(
+            f"{name} cannot use {kind}, which knows no {hook!r} (it knows "
+            f"{', '.join(sorted(learner.accepts)) or 'none'}): set algorithm in [learner], or "
+            f"learner.algorithm for {name} alone"
+        )
+
+
+def method_name(label: str) -> str:
+    """`epopt` of `epopt:epsilon=0.2`."""
+    return label.rpartition(":")[0] if "=" in label else label
+
+
+def prepare(job: Job, resume: bool) -> bool:
+    """Make the run's folder and write `config.json`; whether the run is already finished.
+
+    Raises:
+        HeadstartError: the folder cannot be written, or holds another run or an unfinished one
+            that is not to be resumed.
+    """
+    config = job.folder / "config.json"
+    wanted = job.config()
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        if config.exists():
+            found = json.loads(config.read_bytes())
+            # What the problem sets for other methods is nothing to this run.
+            found["problem"].pop("methods", None)
+            same = json.loads(json.dumps(wanted))
+            same["problem"].pop("methods", None)
+            for key in ("problem", "method", "versions"):
+                if found[key] != same[key]:
+                    raise HeadstartError(
+                        f"{job.folder} holds a run with another {key}: choose another --out, or "
+                        "remove that folder"
+                    )
+            if (job.folder / "result.json").exists():
+                return True
+            if not resume:
+                raise HeadstartError(
+                    f"{job.folder} holds an unfinished run: add --resume to go on with it, or "
+                    "remove the folder"
+                )
+        else:
+            write_atomically(config, json.dumps(wanted, indent=1).encode())
+    except OSError as error:
+        raise HeadstartError(f"cannot write {job.folder}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
+    return False
+
+
+def versions() -> dict[str, str]:
+    """Of all that changes numbers."""
+    names = ("headstart", "jax", "mujoco", "gymnasium", "numpy")
+    return {name: version(name) for name in names}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that Headstart runs from, if it is one."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,61 @@
+"""The record of a run: one object a line in `log.jsonl`, and wherever else it is to be sent."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from headstart.knowledge import write_atomically
+from headstart.registry import Registry
+
+ShowProgress = Callable[[str, float, float], None]
+"""Told the phase, what is done and what there is in all."""
+
+
+def silent(phase: str, done: float, total: float) -> None:
+    """Shows nothing."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where rows go beside the log; made with the run's folder."""
+
+    def write(self, row: dict[str, Any]) -> None: ...
+
+
+SINKS = Registry("sink", {}, needs=("write",))
+
+
+class Logger:
+    """Appends to `folder/log.jsonl`, or nowhere if there is no folder.
+
+    Args:
+        folder: the run's.
+        sinks: by name or `module:Class`; each is told every row as well.
+    """
+
+    def __init__(self, folder: Path | None = None, sinks: Sequence[str] = ()):
+        self.folder = folder
+        self._sinks: list[Sink] = [SINKS.find(name)(folder) for name in sinks]
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one object."""
+        if self.folder is not None:
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        for sink in self._sinks:
+            sink.write(row)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """What a run has logged."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def cut_to_pretraining(folder: Path) -> None:
+    """Drop what adaptation wrote: it writes its own part anew."""
+    log = folder / "log.jsonl"
+    if log.exists():
+        lines = log.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["phase"] == "pretrain"]
+        write_atomically(log, b"".join(kept))

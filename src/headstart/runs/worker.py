@@ -1,0 +1,46 @@
+"""What a worker does: one prepared run, its progress in a file beside it.
+
+python -m headstart.runs.worker FOLDER [CORE]
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def work(folder: Path) -> None:
+    """Run the job that was prepared in `folder`."""
+    from headstart.runs.job import Job
+    from headstart.runs.run import run
+
+    told = 0.0
+
+    def progress(phase: str, done: float, total: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.5:
+            told = time.monotonic()
+            share = done / total
+            (folder / ".progress").write_text(
+                str(0.8 * share if phase == "pretrain" else 0.8 + 0.2 * share)
+            )
+
+    run(Job.read(folder), progress)
+
+
+def main() -> None:
+    """Pin this process to its core, and work."""
+    if len(sys.argv) > 2 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(sys.argv[2])})
+    from headstart import prepare_jax
+    from headstart.errors import HeadstartError
+
+    prepare_jax()
+    try:
+        work(Path(sys.argv[1]))
+    except HeadstartError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
