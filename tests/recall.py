@@ -11,8 +11,8 @@ DELAY = 20
 
 
 class Recall(JaxEnvironment):
-    """The first observation shows a cue of ±1, the others nothing. The last action earns 1 if it has
-    the cue's sign (discrete: if it is 1 for +1 and 0 for −1), and the episode ends."""
+    """The first observation shows a cue of ±1, the others nothing. The last action earns 1 if it
+    has the cue's sign (discrete: if it is 1 for +1 and 0 for −1), and the episode ends."""
 
     parameters = {}
     observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)

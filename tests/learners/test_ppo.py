@@ -370,6 +370,8 @@ def test_memories_run_again_in_the_update_give_what_acting_gave(domain):
     domain = Domain(domain)
     running = envs.start(domain, 4, 0)
     state = RECURRENT.init(envs.spec_of(domain), jax.random.key(0))
+    strong = 30 * state.policy.actor.mean.weights[-1]  # so that what is remembered shows in actions
+    state = eqx.tree_at(lambda s: s.policy.actor.mean.weights[-1], state, strong)
     policy = RECURRENT.behaviour(state, START)
     assert isinstance(policy, ActorCritic)
     carry = begin(policy, running)
