@@ -143,11 +143,10 @@ def test_features_become_alike_where_they_are_confused():
 
 def test_it_needs_an_encoder():
     confusion = confusion_of(bytes_of(4, 0), bytes_of(3, 1))
-    vectors = Encoders({"pixels": Statistics(Group((3,)))})
-    with pytest.raises(
-        HeadstartError, match="no encoder to align for pixels, with a layer 'conv2'"
-    ):
-        confusion.init(vectors, jax.random.key(0))
+    states = {"state": jnp.ones((4, 3))}
+    seeing = replace(confusion, frames=states, held_out=states)
+    with pytest.raises(HeadstartError, match="no encoder to align for state, .*'conv2'"):
+        seeing.init(Encoders({"state": Statistics(Group((3,)))}), jax.random.key(0))
     source = CountedSource(Domain("probes:Track"))
     with pytest.raises(HeadstartError, match="SAC does not know the hook 'auxiliary'"):
         train(SAC(learning_starts=0), source, 64, jax.random.key(0), auxiliary=confusion)
