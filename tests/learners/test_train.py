@@ -21,6 +21,7 @@ from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.logger import Logger
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
+from headstart.transfer.density_ratio import DensityRatio
 
 SMALL = SAC(
     hidden=(16,), num_envs=4, rollout_length=10, batch_size=32, buffer_size=256,
@@ -167,7 +168,7 @@ def test_hooks_that_a_learner_does_not_know_are_refused():
     with pytest.raises(HeadstartError, match="SAC does not know the hook 'weights'"):
         check_accepts(SMALL, Hooks(), lambda returns: returns)
     with pytest.raises(HeadstartError, match="PPO does not know the hook 'transform'"):
-        check_accepts(CLIMBING, Hooks(transform=object()))
+        check_accepts(CLIMBING, Hooks(transform=DensityRatio()))
     with pytest.raises(HeadstartError, match="Imitation does not know the hook 'weights'"):
         check_accepts(Imitation(), Hooks(), lambda returns: returns)
     check_accepts(CLIMBING, Hooks(auxiliary=matching), lambda returns: returns)
