@@ -126,12 +126,12 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
         (
             replace(DOT, learner={"algorithm": "imitation", "expert": "centre"}, methods={}),
             "scratch",
-            "scratch learns from the target's rewards, and Imitation learns from an expert, who is "
+            "scratch learns from the target's rewards, and Imitation from an expert, who is "
             "in the source alone: choose another learner.algorithm",
         ),
         (
             replace(DOT, learner={"algorithm": "imitation", "expert": "centre"}, methods={}),
-            "finetune", "finetune learns from the target's rewards, and Imitation learns from",
+            "finetune", "finetune learns from the target's rewards, and Imitation from an expert",
         ),
     ],
 )  # fmt: skip
