@@ -2,6 +2,16 @@
 
 from headstart import Access, Domain, TransferProblem, Uniform
 
+TRACK_TOML = """
+[source]
+environment = "probes:Track"
+wind = {uniform = [-0.5, 0.5]}
+[target]
+environment = "probes:Track"
+wind = 0.4
+[access]
+shots = [0, 2]
+"""
 PPO = {"hidden": [16], "num_envs": 8, "rollout_length": 16, "minibatch_size": 32, "epochs": 2}
 SAC = {
     "algorithm": "sac", "hidden": [16], "num_envs": 2, "rollout_length": 8, "batch_size": 16,

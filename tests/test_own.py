@@ -21,21 +21,16 @@ from headstart.report import write
 from headstart.runs.job import Job, make_job, prepare
 from headstart.runs.logger import rows
 from headstart.runs.run import run
-from small import TRACK
+from small import TRACK, TRACK_TOML
 
-TOML = """
-[source]
-environment = "probes:Track"
-wind = {uniform = [-0.5, 0.5]}
-[target]
-environment = "probes:Track"
-wind = 0.4
-[access]
-shots = [0, 2]
+TOML = (
+    TRACK_TOML
+    + """
 [methods.source-only]
 steps = 256
 [methods.scratch]
 """
+)
 MINE = replace(
     TRACK, learner={"algorithm": "own:MyLearner", "width": 4},
     methods={"source-only": {"steps": 256}, "finetune": {"steps": 256}},

@@ -9,19 +9,15 @@ from pathlib import Path
 import pytest
 
 from headstart.cli.main import main
+from small import TRACK_TOML
 
-TOML = """
-[source]
-environment = "probes:Track"
-wind = {uniform = [-0.5, 0.5]}
-[target]
-environment = "probes:Track"
-wind = 0.4
-[access]
-shots = [0, 2]
+TOML = (
+    TRACK_TOML
+    + """
 [sweep]
 wind = [-0.4, 0.4]
 """
+)
 SMALL = (
     "--method.learner.hidden 16 --method.learner.num_envs 8 --method.learner.rollout_length 16 "
     "--method.learner.minibatch_size 32 --method.learner.epochs 2"

@@ -16,18 +16,12 @@ from headstart.problem.problem import read
 from headstart.report import write
 from headstart.runs.job import Job, configured, learner_of, make_job, prepare
 from headstart.runs.run import run
-from small import DOT, TRACK
+from small import DOT, TRACK, TRACK_TOML
 
 PLAIN = replace(TRACK, methods={"source-only": {"steps": 256}, "finetune": {"steps": 256}})
-TOML = """
-[source]
-environment = "probes:Track"
-wind = {uniform = [-0.5, 0.5]}
-[target]
-environment = "probes:Track"
-wind = 0.4
-[access]
-shots = [0, 2]
+TOML = (
+    TRACK_TOML
+    + """
 [learner]
 algorithm = "sac"
 hidden = [8]
@@ -40,6 +34,7 @@ updates_per_step = 0.5
 steps = 256
 [methods.scratch]
 """
+)
 
 
 @pytest.fixture

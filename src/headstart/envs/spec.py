@@ -109,7 +109,7 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
             for inner, group in groups_of(name, part).items()
         }
     if isinstance(space, spaces.Box):
-        if len(space.shape) == 3 and space.dtype == np.uint8:
+        if _is_image(space):
             return {"pixels": Group(space.shape, "image")}
         return {"state": Group((int(np.prod(space.shape)),))}
     if isinstance(space, spaces.Discrete):
@@ -128,7 +128,7 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
 def is_plain(space: spaces.Space[Any]) -> bool:
     """Whether observations of this space are one array, which is already its only group."""
     flat = isinstance(space, spaces.Box) and len(space.shape) == 1
-    return flat or (isinstance(space, spaces.Box) and "pixels" in groups_of("", space))
+    return flat or _is_image(space)
 
 
 def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         index = xp.asarray(obs) - xp.asarray(space.start)
         return {"state": index.astype(np.int32).reshape(-1)}
-    if isinstance(space, spaces.Box) and "pixels" in groups_of("", space):
+    if _is_image(space):
         return {"pixels": xp.asarray(obs, np.uint8)}
     return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(-1)}
 
@@ -208,6 +208,10 @@ def check_alike(source: EnvSpec, target: EnvSpec) -> None:
             f"the source's actions are {source.actions} and the target's {target.actions}: what "
             "is learned in one must fit the other"
         )
+
+
+def _is_image(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
 
 
 def _names(space: spaces.Dict | spaces.Tuple) -> list[str]:

@@ -62,7 +62,7 @@ class Trainable(Protocol):
         """Write a row into the run's log; `phase` is added."""
         ...
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: float, total: float, /) -> None:
         """Tell whoever waits how far it is."""
         ...
 

@@ -42,18 +42,14 @@ class Rollout(NamedTuple):
 
     def timesteps(self) -> TimeStep:
         """What the policy was told before every step, `[time, env, ...]`."""
-        return TimeStep(self.steps.obs, *self._last(), self.starts())
+        pairs = (self.last_action, self.steps.action), (self.last_reward, self.steps.reward)
+        action, reward = (jnp.concatenate([first[None], then[:-1]]) for first, then in pairs)
+        return blanked(TimeStep(self.steps.obs, action, reward, self.starts()))
 
     def starts(self) -> Array:
         """`[time, env]`, whether an episode begins with a step."""
         ended = self.steps.terminated | self.steps.truncated
         return jnp.concatenate([self.begins[None], ended[:-1]])
-
-    def _last(self) -> tuple[Array, Array]:
-        pairs = (self.last_action, self.steps.action), (self.last_reward, self.steps.reward)
-        action, reward = (jnp.concatenate([first[None], then[:-1]]) for first, then in pairs)
-        told = blanked(TimeStep((), action, reward, self.starts()))
-        return told.last_action, told.last_reward
 
 
 class Episodes(NamedTuple):

@@ -32,7 +32,9 @@ from headstart.policies.policy import (
     UniformPolicy,
     grafted,
     knowledge_of,
+    learned_parts,
     policy_for,
+    with_learned_parts,
 )
 
 
@@ -128,7 +130,7 @@ class DQN:
 
     def _agent(self, policy: ActorPolicy, auxiliary: Any) -> DQNAgent:
         """One that starts from this policy, with a fresh optimiser."""
-        return DQNAgent(policy, policy, self._optimiser.init(_trained(policy)), auxiliary)
+        return DQNAgent(policy, policy, self._optimiser.init(learned_parts(policy)), auxiliary)
 
     def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
         """What to act with while learning: at random first, then ever more greedily."""
@@ -199,13 +201,12 @@ class DQN:
             further, judged = auxiliary.loss(parameters, encoders, layers, share, key)
             return error + further, log | judged
 
-        trained = _trained(agent.policy)
+        trained = learned_parts(agent.policy)
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
         moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
-        encoders = agent.policy.encoders.updated(moved[1])
-        policy = eqx.tree_at(lambda p: (p.actor, p.encoders), agent.policy, (moved[0], encoders))
+        policy = with_learned_parts(agent.policy, moved)
         slow: Any = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
         judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
         return DQNAgent(policy, slow, opt_state, judge), log
@@ -214,8 +215,3 @@ class DQN:
 def _values(policy: ActorPolicy, obs: Any) -> Float[Array, "batch act"]:
     """Q of every action."""
     return cast(GreedyActor, policy.actor).values(policy.encoders(obs))
-
-
-def _trained(policy: ActorPolicy) -> Any:
-    """What the gradient changes: the actor, and learned encoders."""
-    return policy.actor, policy.encoders.learned_part

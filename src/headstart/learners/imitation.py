@@ -10,7 +10,7 @@ simulator that knows the state, so it is for the source; and no rewards.
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -23,17 +23,20 @@ from headstart.errors import HeadstartError
 from headstart.experience.replay import Replay, transition_row
 from headstart.experience.transition import Rollout
 from headstart.knowledge import Knowledge
-from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress, rows
+from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.policies.actors import CategoricalActor
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
+from headstart.policies.networks import rows
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
     ExpertPolicy,
     grafted,
     knowledge_of,
+    learned_parts,
     policy_for,
+    with_learned_parts,
 )
 
 
@@ -104,7 +107,9 @@ class Imitation:
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, judge_key)
         row = transition_row(spec).obs
         shown = Replay.empty(row, total, self.num_envs, self.rollout_length)
-        return Student(policy, self._optimiser.init(_trained(policy)), shown, judge, beginner=True)
+        return Student(
+            policy, self._optimiser.init(learned_parts(policy)), shown, judge, beginner=True
+        )
 
     def rounds(self, total: int) -> int:
         """Of acting and learning, in turn, in `total` steps."""
@@ -125,7 +130,7 @@ class Imitation:
     def graft(self, knowledge: Knowledge, state: Student) -> Student:
         """A student that knows what the knowledge's policy does, its optimiser fresh."""
         policy = grafted(state.policy, knowledge, every=False)
-        fresh = self._optimiser.init(_trained(policy))
+        fresh = self._optimiser.init(learned_parts(policy))
         return Student(policy, fresh, state.shown, state.auxiliary, beginner=False)
 
     @property
@@ -186,12 +191,11 @@ def _update(
             return own + further, log | {"imitation_loss": own}
 
         parameters = None if auxiliary is None else judge.parameters
-        trained = _trained(policy)
+        trained = learned_parts(policy)
         gradients, log = jax.grad(loss, (0, 1), has_aux=True)(trained, parameters)
         step, opt_state = imitation._optimiser.update(gradients[0], opt_state)
         moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
-        encoders = policy.encoders.updated(moved[1])
-        policy = eqx.tree_at(lambda p: (p.actor, p.encoders), policy, (moved[0], encoders))
+        policy = with_learned_parts(policy, moved)
         if auxiliary is not None:
             judge = auxiliary.updated(judge, gradients[1])
         return (policy, opt_state, judge), log
@@ -200,8 +204,3 @@ def _update(
     (policy, opt_state, judge), logs = jax.lax.scan(one, start, jax.random.split(key, count))
     student = Student(policy, opt_state, shown, judge, student.beginner)
     return student, jax.tree.map(lambda x: x.mean(), logs) | {"agreement": agreed}
-
-
-def _trained(policy: ActorPolicy) -> Any:
-    """What the gradient changes: the actor, and learned encoders."""
-    return cast(CategoricalActor, policy.actor), policy.encoders.learned_part

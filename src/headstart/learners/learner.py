@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
@@ -163,8 +162,3 @@ class OnPolicyLearner(Learner, Protocol):
     def arranged(self, tried: Episodes, weight: np.ndarray | None = None) -> Rollout:
         """Whole episodes as a rollout, weighted one by one."""
         ...
-
-
-def rows(obs: dict[str, Any]) -> dict[str, Any]:
-    """Groups `[time, env, ...]` as `[time · env, ...]`."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), obs)

@@ -23,16 +23,16 @@ import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.envs.spec import PRIVILEGED, EnvSpec, Group
-from headstart.envs.vector_env import TimeStep
+from headstart.envs.spec import EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.policies.actors import StochasticActor, stochastic_actor
-from headstart.policies.encoders import Encoders, Statistics, encoders_for
-from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, ahead
-from headstart.policies.networks import MLP
+from headstart.policies.critic import ActorCritic, Critic
+from headstart.policies.encoders import Statistics, encoders_for, privileged_encoders
+from headstart.policies.memory import MEMORIES, Memory, ahead
+from headstart.policies.networks import MLP, rows
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
@@ -41,36 +41,6 @@ from headstart.policies.policy import (
     knowledge_of,
     policy_for,
 )
-
-
-class Critic(eqx.Module):
-    """V of what was told so far: it may read more than the policy, and has a memory of its own."""
-
-    memory: AbstractMemory
-    privileged: Encoders
-    """Of what the critic reads and the policy does not."""
-    value: MLP
-
-
-class ActorCritic(AbstractPolicy):
-    """Acts as its policy does, and carries what the critic remembers along."""
-
-    policy: ActorPolicy
-    critic: Critic
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (*self.policy.reads, *self.critic.privileged.reads)
-
-    def initial(self, num: int) -> Memory:
-        return self.policy.initial(num), self.critic.memory.initial(num)
-
-    def step(self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None) -> tuple[Any, Memory]:
-        action, own = self.policy.step(told, memory[0], key)
-        x = _judged(self.critic, self.policy.encoders(told.obs), told.obs)
-        last = described(told.last_action, self.policy.actions)
-        _, critics = self.critic.memory(x, last, memory[1])
-        return action, (own, critics)
 
 
 class PPOState(eqx.Module):
@@ -142,9 +112,7 @@ class PPO:
         """
         actor_key, critic_key = jax.random.split(key)
         encoders = encoders_for(spec, "statistics", self.encoders, jax.random.fold_in(key, 2))
-        privileged = encoders_for(
-            spec, "statistics", (), key, only=[g for g in spec.groups if g == PRIVILEGED]
-        )
+        privileged = privileged_encoders(spec, "statistics", key)
         remembers: Any = MEMORIES.find(self.memory)
         memory_keys = jax.random.split(jax.random.fold_in(key, 4))
         act = spec.actions.width
@@ -366,10 +334,10 @@ def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Sta
     scale = jnp.sqrt(state.returns.var[0] + 1e-8)
     shift = state.returns.mean[0]
 
-    x = _judged(critic, features, steps.obs)
+    x = critic.privileged.beside(features, steps.obs)
     remembered, states = critic.memory.unroll(x, last, told.begins, critics)
     value = critic.value(remembered)[..., 0] * scale + shift
-    led_to = _judged(critic, next_features, steps.next_obs)
+    led_to = critic.privileged.beside(next_features, steps.next_obs)
     led_to = ahead(critic.memory, led_to, taken, states)
     next_value = critic.value(led_to)[..., 0] * scale + shift
     gae = advantages(
@@ -440,8 +408,7 @@ def _loss(
     loss = policy_loss + value_loss - ppo.entropy_coef * entropy
     if auxiliary is None:
         return loss, log
-    flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in layers.items()}
-    further, judgement = auxiliary.loss(parameters, encoders, flat, progress, key)
+    further, judgement = auxiliary.loss(parameters, encoders, rows(layers), progress, key)
     return loss + further, log | judgement
 
 
@@ -464,13 +431,6 @@ def trained(policy: ActorPolicy, critic: Critic) -> tuple[Any, Any, dict[str, An
     """What the gradient changes: the policy's head, the critic's, and learned encoders."""
     head = policy.actor, policy.memory
     return head, (critic.memory, critic.value), policy.encoders.learned_part
-
-
-def _judged(critic: Critic, features: Array, obs: Any) -> Array:
-    """What the critic sees: the policy's features, and what only critics read."""
-    if not critic.privileged.reads:
-        return features
-    return jnp.concatenate([features, critic.privileged(obs)], axis=-1)
 
 
 def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:

@@ -23,7 +23,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.envs.spec import PRIVILEGED, EnvSpec
+from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
@@ -31,9 +31,9 @@ from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, update
 from headstart.policies.actors import SquashedGaussianActor
-from headstart.policies.encoders import Encoders, encoders_for
+from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
-from headstart.policies.networks import MLP
+from headstart.policies.networks import MLP, rows
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
@@ -157,9 +157,7 @@ class SAC:
             )
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
-        privileged = encoders_for(
-            spec, "identity", (), key, only=[g for g in spec.groups if g == PRIVILEGED]
-        )
+        privileged = privileged_encoders(spec, "identity", key)
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
         own = remembers(encoders.size, act, self.memory_size, memory_keys[0])
@@ -226,7 +224,7 @@ class SAC:
     def batch(self, window: Transition) -> Batch:
         """The transitions of windows `[time, windows]` after the burn-in, side by side."""
         return n_step(
-            jax.tree.map(lambda x: _flat(x[self._skipped() :])[None], window), self.discount
+            jax.tree.map(lambda x: rows(x[self._skipped() :])[None], window), self.discount
         )
 
     def step(
@@ -247,16 +245,14 @@ class SAC:
             described(a, agent.policy.actions) for a in (told.last_action, window.action)
         )
         x, next_x = (agent.policy.encoders(obs) for obs in (window.obs, window.next_obs))
-        judged, next_judged = x, next_x
-        if agent.privileged.reads:
-            judged = jnp.concatenate([x, agent.privileged(window.obs)], axis=-1)
-            next_judged = jnp.concatenate([next_x, agent.privileged(window.next_obs)], axis=-1)
+        judged = agent.privileged.beside(x, window.obs)
+        next_judged = agent.privileged.beside(next_x, window.next_obs)
 
         def remembered(memory: AbstractMemory, x: Array, next_x: Array) -> tuple[Array, Array]:
             """What a memory makes of every step, and of where its action led, `[batch, size]`."""
             out, states = memory.unroll(x, last, told.begins, memory.initial(x.shape[1]))
             led_to = ahead(memory, next_x, taken, states)
-            return _flat(out[self._skipped() :]), _flat(led_to[self._skipped() :])
+            return rows(out[self._skipped() :]), rows(led_to[self._skipped() :])
 
         _, led_to = remembered(agent.policy.memory, x, next_x)
         next_action, next_log_prob = actor.sample_and_log_prob(led_to, next_key)
@@ -294,8 +290,3 @@ class SAC:
         slow: Any = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore
         policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
         return SACAgent(policy, agent.privileged, critics, slow, log_temperature, opt_state), log
-
-
-def _flat(x: Array) -> Array:
-    """`[time, windows, ...]` as `[time · windows, ...]`."""
-    return x.reshape(-1, *x.shape[2:])

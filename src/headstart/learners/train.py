@@ -32,8 +32,8 @@ from headstart.learners.learner import (
     OnPolicyLearner,
     Progress,
     State,
-    rows,
 )
+from headstart.policies.networks import rows
 from headstart.policies.policy import AbstractPolicy, ActorPolicy
 
 LOGGED_EVERY = 1024

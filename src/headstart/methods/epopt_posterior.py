@@ -46,7 +46,7 @@ class EPOptPosterior(Method):
 
     def __post_init__(self):
         require(self, 1, math.inf, "episodes_per_round", "rounds", "retrain")
-        assert self.pretraining  # holds the other fields to their ranges
+        self.requires()  # makes an EPOpt, which holds the other fields to their ranges
 
     @property
     def pretraining(self) -> EPOpt:

@@ -241,6 +241,12 @@ class Encoders(eqx.Module):
         together = features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)
         return named | {"features": together}
 
+    def beside(
+        self, x: Float[Array, "... features"], obs: Mapping[str, Shaped[Array, "..."]]
+    ) -> Float[Array, "... more"]:
+        """`x` with features of the groups read at its side, if any are."""
+        return jnp.concatenate([x, self(obs)], axis=-1) if self.reads else x
+
     def merge(
         self, obs: Mapping[str, Shaped[Array, "time env ..."]], weight: Float[Array, " n"]
     ) -> "Encoders":
@@ -251,6 +257,11 @@ class Encoders(eqx.Module):
                 for name, e in self.by_group.items()
             }
         )
+
+
+def privileged_encoders(spec: EnvSpec, vectors: str, key: PRNGKeyArray) -> Encoders:
+    """Fresh encoders for what critics alone read of a spec; arguments as for `encoders_for`."""
+    return encoders_for(spec, vectors, (), key, only=[g for g in spec.groups if g == PRIVILEGED])
 
 
 def encoders_for(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from headstart.policies.networks import along
+from headstart.policies.networks import along, rows
 from headstart.registry import Registry
 
 Memory = Any
@@ -155,6 +155,5 @@ def ahead(
     states: Memory,
 ) -> Float[Array, "time env size"]:
     """What comes out one step after each of a rollout's states: of where its actions led."""
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (x, action, states))
-    out, _ = memory(*flat)
+    out, _ = memory(*rows((x, action, states)))
     return out.reshape(*x.shape[:2], -1)

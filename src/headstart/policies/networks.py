@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,6 +26,11 @@ def one_hot(x: Int[Array, "... n"], choices: Sequence[int]) -> Float[Array, "...
 
 def orthogonal(shape: tuple[int, int], gain: float, key: PRNGKeyArray) -> Float[Array, "inp out"]:
     return jax.nn.initializers.orthogonal(gain)(key, shape)
+
+
+def rows(columns: Any) -> Any:
+    """A pytree of `[time, env, ...]` as `[time · env, ...]`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), columns)
 
 
 class MLP(eqx.Module):

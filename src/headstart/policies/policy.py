@@ -102,6 +102,17 @@ class ExpertPolicy(AbstractPolicy):
         return told.obs[EXPERT], ()
 
 
+def learned_parts(policy: ActorPolicy) -> Any:
+    """What a gradient changes of a policy without memory: the actor, and learned encoders."""
+    return policy.actor, policy.encoders.learned_part
+
+
+def with_learned_parts(policy: ActorPolicy, parts: Any) -> ActorPolicy:
+    """The same policy after a gradient step on its `learned_parts`."""
+    changed = parts[0], policy.encoders.updated(parts[1])
+    return eqx.tree_at(lambda p: (p.actor, p.encoders), policy, changed)
+
+
 def step_policy(
     policy: AbstractPolicy, told: TimeStep, memory: Memory, key: PRNGKeyArray | None, t: Any
 ) -> tuple[Shaped[Array, "env ..."], Memory]:

@@ -160,7 +160,8 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     source = envs.find(problem.source.environment)
     check_domain(source, problem.source)
     check_domain(envs.find(problem.target.environment), problem.target)
-    check_alike(envs.spec_of(problem.source), envs.spec_of(problem.target))
+    here, there = envs.spec_of(problem.source), envs.spec_of(problem.target)
+    check_alike(here, there)
     shown, shown_there = problem.source.shows, problem.target.shows
     if shown and shown_there != shown:
         raise HeadstartError(
@@ -181,8 +182,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
                 "expert, who is in the source alone: choose another learner.algorithm"
             )
     if needs.learns_on_target:
-        groups = [set(envs.spec_of(d).groups) for d in (problem.source, problem.target)]
-        for group in sorted(groups[0] ^ groups[1]):
+        for group in sorted(here.groups.keys() ^ there.groups.keys()):
             raise HeadstartError(
                 f"{name} goes on learning on the target with all that was learned in the source, "
                 f"and only one of them shows {group!r}: give both the same shows and shows_critic"

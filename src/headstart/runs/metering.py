@@ -211,13 +211,8 @@ class CountedSource:
         def at(domain: Domain) -> CountedSource:
             return CountedSource(domain, counted, told, keeper, progress, phase)
 
-        def log(**row: Any) -> None:
-            told.log({"phase": phase, **row})
-
-        def show(done: float, total: float) -> None:
-            progress(phase, done, total)
-
-        self.start, self.at, self.log, self.progress = start, at, log, show
+        self.start, self.at = start, at
+        self.log, self.progress = _record(told, progress, phase)
 
     @property
     def spec(self) -> EnvSpec:
@@ -284,13 +279,8 @@ class MeteredTarget:
             meter.charge(observations=n)
             return recorded(domain, allowance.behaviour, n, seed)
 
-        def log(**row: Any) -> None:
-            told.log({"phase": phase, **row})
-
-        def show(done: float, total: float) -> None:
-            progress(phase, done, total)
-
-        self.start, self.observations, self.log, self.progress = start, observations, log, show
+        self.start, self.observations = start, observations
+        self.log, self.progress = _record(told, progress, phase)
 
     @property
     def steps(self) -> int:
@@ -307,6 +297,20 @@ class MeteredTarget:
     @property
     def episodes_left(self) -> int | None:
         return self._counts()[3]
+
+
+def _record(
+    logger: Logger, progress: ShowProgress, phase: str
+) -> tuple[Callable[..., None], Callable[[float, float], None]]:
+    """How a handle logs a row, and tells how far it is, in its phase of the run."""
+
+    def log(**row: Any) -> None:
+        logger.log({"phase": phase, **row})
+
+    def show(done: float, total: float) -> None:
+        progress(phase, done, total)
+
+    return log, show
 
 
 @dataclass(frozen=True)

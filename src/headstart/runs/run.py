@@ -7,7 +7,6 @@ knowledge, to the same bits.
 """
 
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -30,7 +29,7 @@ from headstart.runs.job import Job, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 
-HARNESS = ("pretraining", "spent", "source", "target")
+HARNESS = ("pretraining", "spent")
 """Metadata of knowledge that no method sees."""
 
 
@@ -176,8 +175,7 @@ def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgr
     spent: dict[str, Any] = {name: meter.counts() for name, meter in meters.items()}
     touched = any(spent["target"].values())
     spent["seconds"] = round(checkpointer.seconds, 3)
-    domains = job.problem.source, job.problem.target
-    own = job.pretraining_key if touched else job.untouched_key, spent, *map(_table, domains)
+    own = job.pretraining_key if touched else job.untouched_key, spent
     metadata = {**made.metadata, **dict(zip(HARNESS, own, strict=True))}
     knowledge = replace(made, metadata=metadata)
     knowledge.save(folder)
@@ -192,10 +190,6 @@ def _shared(job: Job) -> Path | None:
         if any(key in held for key in keys):
             return manifest.parents[1]
     return None
-
-
-def _table(domain: Any) -> dict[str, Any]:
-    return json.loads(json.dumps(domain.as_table()))
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from headstart.envs.spec import EnvSpec
 from headstart.errors import AllowanceSpent, HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.methods.method import Method, Moves, Requirements
+from headstart.methods.method import Method, Requirements
 from headstart.policies.policy import ActorPolicy
-from headstart.problem import Domain, TransferProblem, with_access
+from headstart.problem import TransferProblem, with_access
 from headstart.result import Result
 from headstart.runs.job import Job, check, prepare
 from headstart.runs.run import run
@@ -173,9 +173,6 @@ class Watched(Method):
                 early = self.record.episodes - before
                 self.record.episodes_before_the_first_policy = early
             yield policy
-
-    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves | None:
-        return self.inner.moves(knowledge, policy, source)
 
 
 class RecordingTarget:
