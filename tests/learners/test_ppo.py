@@ -384,7 +384,8 @@ def test_memories_run_again_in_the_update_give_what_acting_gave(domain):
         assert rollout.starts()[1:].any()
         log_prob, value, after = by_hand(state, rollout, rollout.memory)
         close(carry.memory, after, atol=1e-5)
-        samples, returns_, _ = prepared(RECURRENT, state, rollout)
+        columns, returns_, _ = prepared(RECURRENT, state, rollout)
+        samples = columns.turned()
         np.testing.assert_allclose(samples.log_prob, log_prob, rtol=1e-5, atol=1e-5)
         # In the minibatch everything is computed once more, from each column's start.
         still, log = frozen.update(state, rollout, START, NO_HOOKS, jax.random.key(i))
@@ -415,7 +416,8 @@ def test_whole_episodes_of_a_recurrent_policy_begin_with_nothing_remembered():
     tried = episodes(policy, envs.start(domain, 4, 0), key=jax.random.key(0))
     rollout = RECURRENT.arranged(tried)
     assert rollout.steps.reward.shape == (16, 4)  # ten steps, padded
-    samples, _, _ = prepared(RECURRENT, state, rollout)
+    columns, _, _ = prepared(RECURRENT, state, rollout)
+    samples = columns.turned()
     nothing = tuple(np.zeros((4, 5), np.float32) for _ in range(2))
     log_prob, _, _ = by_hand(state, rollout, nothing)
     np.testing.assert_allclose(samples.log_prob[:10], log_prob[:10], rtol=1e-5, atol=1e-5)
