@@ -11,10 +11,10 @@ from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.unroll import episodes
 from headstart.learners import train as training
 from headstart.learners.imitation import Imitation
-from headstart.learners.learner import Hooks, Progress
+from headstart.learners.learner import Hooks, Progress, check_accepts
 from headstart.learners.ppo import PPO
 from headstart.learners.sac import SAC
-from headstart.learners.train import Collector, check_accepts, improve, train
+from headstart.learners.train import Collector, improve, train
 from headstart.methods.random_convolution import FeatureMatching
 from headstart.policies.policy import UniformPolicy
 from headstart.runs import checkpointer
@@ -163,15 +163,18 @@ def test_episodes_are_weighted_one_by_one():
 
 def test_hooks_that_a_learner_does_not_know_are_refused():
     matching = FeatureMatching(weight=0.1, samples=16)
-    with pytest.raises(HeadstartError, match="SAC does not know the hook 'auxiliary'"):
-        train(SMALL, CountedSource(Domain("archery")), 320, jax.random.key(0), auxiliary=matching)
-    with pytest.raises(HeadstartError, match="SAC does not know the hook 'weights'"):
-        check_accepts(SMALL, Hooks(), lambda returns: returns)
-    with pytest.raises(HeadstartError, match="PPO does not know the hook 'transform'"):
-        check_accepts(CLIMBING, Hooks(transform=DensityRatio()))
-    with pytest.raises(HeadstartError, match="Imitation does not know the hook 'weights'"):
-        check_accepts(Imitation(), Hooks(), lambda returns: returns)
-    check_accepts(CLIMBING, Hooks(auxiliary=matching), lambda returns: returns)
+    archery, climb = (CountedSource(Domain(name)) for name in ("archery", "probes:Climb"))
+    key = jax.random.key(0)
+    with pytest.raises(HeadstartError, match="this training cannot use SAC, .* no 'auxiliary'"):
+        train(SMALL, archery, 320, key, auxiliary=matching)
+    with pytest.raises(HeadstartError, match="this training cannot use SAC, .* no 'weights'"):
+        train(SMALL, archery, 320, key, weights=lambda returns: returns)
+    with pytest.raises(HeadstartError, match="this training cannot use PPO, .* no 'transform'"):
+        train(CLIMBING, climb, 320, key, transform=DensityRatio())
+    assert archery.steps == climb.steps == 0
+    with pytest.raises(HeadstartError, match="epopt cannot use Imitation, .* no 'weights'"):
+        check_accepts(Imitation(), {"weights"}, "epopt")
+    check_accepts(CLIMBING, {"auxiliary", "weights"}, "epopt")
 
 
 def test_the_mean_return_is_of_episodes_that_ended_since_it_was_last_asked_for():

@@ -115,6 +115,23 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
             "random-convolution cannot use SAC, which knows no 'auxiliary'",
         ),
         (
+            replace(PLAIN, learner=small.PPO | {"encoders": ["state=statistic"]}, methods={}),
+            "source-only", "unknown encoder 'statistic': did you mean 'statistics'",
+        ),
+        (
+            replace(PLAIN, learner=small.PPO | {"memory": "lstm"}, methods={}), "source-only",
+            "unknown memory 'lstm'",
+        ),
+        (replace(DOT, learner=small.SAC), "source-only", "SAC takes vectors and continuous act"),
+        (
+            replace(
+                PLAIN,
+                learner=small.SAC
+                | {"memory": "gru", "window": 64, "batch_size": 64, "buffer_size": 64},
+            ),
+            "source-only", "window",
+        ),
+        (
             replace(PLAIN, learner={"algorithm": "own:MyLearner"}), "epopt",
             r"epopt cannot use MyLearner, which knows no 'weights' \(it knows none\)",
         ),

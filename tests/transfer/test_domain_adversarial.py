@@ -148,7 +148,7 @@ def test_it_needs_an_encoder():
     with pytest.raises(HeadstartError, match="no encoder to align for state, .*'conv2'"):
         seeing.init(Encoders({"state": Statistics(Group((3,)))}), jax.random.key(0))
     source = CountedSource(Domain("probes:Track"))
-    with pytest.raises(HeadstartError, match="SAC does not know the hook 'auxiliary'"):
+    with pytest.raises(HeadstartError, match="this training cannot use SAC, .* no 'auxiliary'"):
         train(SAC(learning_starts=0), source, 64, jax.random.key(0), auxiliary=confusion)
     assert source.steps == 0
 

@@ -1,5 +1,6 @@
 """What a learner is, and how a method reaches into one."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.envs.spec import EnvSpec
+from headstart.errors import HeadstartError
 from headstart.experience.replay import Replay
 from headstart.experience.transforms import BatchTransform
 from headstart.experience.transition import Episodes, Rollout
@@ -94,7 +96,7 @@ NO_HOOKS = Hooks()
 class Learner(Protocol):
     """An RL algorithm: a frozen dataclass of hyperparameters, and the functions they determine.
 
-    Its functions are pure: a state goes in and another comes out.
+    Its functions are pure, and JAX can trace them: a state goes in and another comes out.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -162,3 +164,15 @@ class OnPolicyLearner(Learner, Protocol):
     def arranged(self, tried: Episodes, weight: np.ndarray | None = None) -> Rollout:
         """Whole episodes as a rollout, weighted one by one."""
         ...
+
+
+def check_accepts(learner: Learner, hooks: Iterable[str], who: str) -> None:
+    """Raises:
+    HeadstartError: the learner does not know one of the hooks that `who` wants.
+    """
+    for hook in sorted(set(hooks) - learner.accepts):
+        raise HeadstartError(
+            f"{who} cannot use {type(learner).__name__}, which knows no {hook!r} (it knows "
+            f"{', '.join(sorted(learner.accepts)) or 'none'}): set algorithm in [learner], or "
+            f"learner.algorithm for {who} alone"
+        )

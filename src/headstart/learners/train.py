@@ -1,5 +1,9 @@
 """Training any learner: on a source, for a number of steps; on a target, by episodes."""
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +15,6 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.vector_env import VectorEnv
-from headstart.errors import HeadstartError
 from headstart.experience.replay import Replay, added, check_executed, transition_row
 from headstart.experience.source import Target, Trainable
 from headstart.experience.transforms import BatchTransform
@@ -29,9 +32,11 @@ from headstart.learners.learner import (
     AuxiliaryLoss,
     Hooks,
     Learner,
+    Metrics,
     OnPolicyLearner,
     Progress,
     State,
+    check_accepts,
 )
 from headstart.policies.networks import rows
 from headstart.policies.policy import AbstractPolicy, ActorPolicy
@@ -86,7 +91,8 @@ def train(
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
     hooks = Hooks(auxiliary, transform)
-    check_accepts(learner, hooks, weights)
+    wanted = hooks.wanted if weights is None else hooks.wanted | {"weights"}
+    check_accepts(learner, wanted, "this training")
     collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
     spec = collector.envs.spec
     if state is None:
@@ -192,7 +198,7 @@ def improve(
             state, log = learner.update(state, whole, progress, Hooks(), update_key)
             logs = [log]
         else:
-            logs = []
+            logs: list[Metrics] = []
             rollouts, pending = _cut(learner, tried.steps, pending)
             for i, rollout in enumerate(rollouts):
                 step_key = jax.random.fold_in(update_key, i)
@@ -226,25 +232,13 @@ def _cut(
     def shaped(column: np.ndarray) -> np.ndarray:
         return np.moveaxis(narrowed(column).reshape(env, length, *column.shape[1:]), 0, 1)
 
-    rollouts = []
+    rollouts: list[Rollout] = []
     for start in range(0, count * each, each):
         cut = jax.tree.map(lambda column, s=start: shaped(column[s : s + each]), steps)
         cut.truncated[-1] |= ~cut.terminated[-1]
         action = np.zeros_like(cut.action[0])
         rollouts.append(Rollout(cut, np.ones(env, bool), action, np.zeros(env, np.float32)))
     return rollouts, jax.tree.map(lambda column: column[count * each :], steps)
-
-
-def check_accepts(learner: Learner, hooks: Hooks, weights: EpisodeWeights | None = None) -> None:
-    """Raises:
-    HeadstartError: the learner does not know a hook.
-    """
-    wanted = hooks.wanted | ({"weights"} if weights is not None else set())
-    for hook in sorted(wanted - learner.accepts):
-        raise HeadstartError(
-            f"{type(learner).__name__} does not know the hook {hook!r}: it accepts "
-            f"{', '.join(sorted(learner.accepts)) or 'none'}; use another learner.algorithm"
-        )
 
 
 @dataclass

@@ -10,12 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+
 from headstart import configuration, envs
 from headstart.envs.environment import check_domain, check_expert
 from headstart.envs.spec import check_alike
 from headstart.errors import AllowanceSpent, HeadstartError
 from headstart.knowledge import write_atomically
-from headstart.learners.learner import Learner
+from headstart.learners.learner import Learner, check_accepts
 from headstart.methods import METHODS
 from headstart.methods.method import Method
 from headstart.problem import TransferProblem, from_table
@@ -154,7 +157,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     """Hold a problem against its environments, and a method's requirements against the problem.
 
     Raises:
-        HeadstartError: a parameter or a group does not fit, or something is lacking.
+        HeadstartError: a parameter, a group or the learner does not fit, or something is lacking.
         AllowanceSpent: the access gives less than the method takes.
     """
     source = envs.find(problem.source.environment)
@@ -173,7 +176,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             swept = problem.target.with_parameters(**{parameter: value})
             check_domain(envs.find(swept.environment), swept)
     learner, needs, access = method.learner, method.requires(), problem.access
-    _check_learner(learner, needs.hooks, name)
+    check_accepts(learner, needs.hooks, name)
     if learner.expert is not None:
         check_expert(source, learner.expert)
         if needs.learns_on_target:
@@ -216,16 +219,8 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
                 f"{name} takes {wanted} target {what}, and access allows {given[what]}: {mend}, or "
                 "let the method take fewer"
             )
-
-
-def _check_learner(learner: Learner, hooks: frozenset[str], name: str) -> None:
-    kind = type(learner).__name__
-    for hook in sorted(hooks - learner.accepts):
-        raise HeadstartError(
-            f"{name} cannot use {kind}, which knows no {hook!r} (it knows "
-            f"{', '.join(sorted(learner.accepts)) or 'none'}): set algorithm in [learner], or "
-            f"learner.algorithm for {name} alone"
-        )
+    if learner.expert is None:  # an expert's student is only begun for a number of steps
+        eqx.filter_eval_shape(learner.init, here, jax.random.key(0))  # computes nothing
 
 
 def method_name(label: str) -> str:
