@@ -5,6 +5,10 @@ group `pixels`. The entries of a `Dict` are groups by their names, those of a `T
 numbers. Everything inside Headstart sees groups.
 """
 
+# Gymnasium's spaces leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,10 +106,10 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
     Raises:
         HeadstartError: the space, or one inside of it, cannot be observed by a network.
     """
-    if isinstance(space, spaces.Dict | spaces.Tuple):
+    if parts := _parts(space):
         return {
-            f"{outer}.{inner}" if _is_nested(part) else outer: group
-            for outer, part in _parts(space)
+            f"{outer}.{inner}" if _parts(part) else outer: group
+            for outer, part in parts.items()
             for inner, group in groups_of(name, part).items()
         }
     if isinstance(space, spaces.Box):
@@ -133,13 +137,11 @@ def is_plain(space: spaces.Space[Any]) -> bool:
 
 def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
     """One observation of a space as its groups, `{name: [...]}`, by NumPy or by JAX's `xp`."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        entries = (
-            obs if isinstance(space, spaces.Dict) else dict(zip(_names(space), obs, strict=True))
-        )
+    if parts := _parts(space):
+        entries = obs if isinstance(space, spaces.Dict) else dict(zip(parts, obs, strict=True))
         return {
-            f"{outer}.{inner}" if _is_nested(part) else outer: group
-            for outer, part in _parts(space)
+            f"{outer}.{inner}" if _parts(part) else outer: group
+            for outer, part in parts.items()
             for inner, group in grouped(part, entries[outer], xp).items()
         }
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
@@ -214,16 +216,10 @@ def _is_image(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
 
 
-def _names(space: spaces.Dict | spaces.Tuple) -> list[str]:
+def _parts(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
+    """The spaces inside of a `Dict` or a `Tuple`; none of any other."""
     if isinstance(space, spaces.Dict):
-        return list(space.spaces)
-    return [str(i) for i in range(len(space.spaces))]
-
-
-def _parts(space: spaces.Dict | spaces.Tuple) -> list[tuple[str, spaces.Space[Any]]]:
-    inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-    return list(zip(_names(space), inner, strict=True))
-
-
-def _is_nested(space: spaces.Space[Any]) -> bool:
-    return isinstance(space, spaces.Dict | spaces.Tuple)
+        return dict(space.spaces)
+    if isinstance(space, spaces.Tuple):
+        return {str(i): part for i, part in enumerate(space.spaces)}
+    return {}

@@ -1,5 +1,9 @@
 """Copies of an environment stepped at once, each drawing its parameters anew at every episode."""
 
+# Gymnasium's spaces leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable

@@ -1,5 +1,9 @@
 """Experience kept for later: a ring of rollouts, held and sampled by compiled code."""
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from functools import partial
 from typing import Any, NamedTuple
 

@@ -5,6 +5,10 @@ takes a number of steps of every copy, in compiled code where the environment is
 `episodes` takes whole ones.
 """
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -79,6 +83,7 @@ def play(
     t = 0
     while len(live):
         shown = {name: narrowed(group) for name, group in told.obs.items()}
+        action: np.ndarray
         chosen, memory = act(policy, told._replace(obs=shown), memory, key, t)
         action = np.asarray(chosen)
         if rounds is None:

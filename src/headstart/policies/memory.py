@@ -4,6 +4,10 @@ A memory stands between the encoders and the heads: it takes features and the la
 features that may depend on all that was told since the episode began.
 """
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from abc import abstractmethod
 from typing import Any, cast
 

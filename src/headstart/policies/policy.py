@@ -1,5 +1,9 @@
 """What acts: a policy reads observation groups and carries memory from step to step."""
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.envs.spec import EXPERT, Actions, EnvSpec, Group
-from headstart.envs.vector_env import TimeStep
+from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, leaves
 from headstart.policies.actors import ACTORS, AbstractActor
@@ -134,7 +138,7 @@ def step_policy(
     return policy.step(blanked(told), memory, key)
 
 
-act = jax.jit(step_policy)
+act: Act = jax.jit(step_policy)
 
 
 def blanked(told: TimeStep) -> TimeStep:
@@ -247,7 +251,7 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
 
 def grafted(policy: ActorPolicy, knowledge: Knowledge, every: bool = True) -> ActorPolicy:
     """`policy` with its parts replaced by those of `knowledge`: every one, or those it holds."""
-    head = {"actor": policy.actor, "memory": policy.memory}
+    head: dict[str, Any] = {"actor": policy.actor, "memory": policy.memory}
     if every or "policy" in knowledge.parts:
         head = knowledge.graft("policy", head)
     encoders = policy.encoders

@@ -1,5 +1,8 @@
 """What may be taken from the target."""
 
+# What a file or a person gives is of any type, until it is looked at.
+# pyright: reportUnnecessaryIsInstance=false
+
 from dataclasses import dataclass
 
 from headstart.errors import HeadstartError

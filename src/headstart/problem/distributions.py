@@ -4,10 +4,14 @@ Sampling takes a NumPy generator; densities are with respect to the Lebesgue mea
 counting measure for `Fixed` and `Choice`.
 """
 
+# What a file or a person gives is of any type, until it is looked at.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -284,7 +288,7 @@ def parse(value: object) -> Distribution:
         len(value) == 1,
         f"name one distribution, as in {{uniform = [3, 9]}}; got {dict(value)}",
     )
-    (name, arguments), *_ = value.items()
+    name, arguments = next(iter(cast(Mapping[str, Any], value).items()))
     if name not in KINDS:
         raise unknown("distribution", name, KINDS)
     kind, names = KINDS[name], [field.name for field in fields(KINDS[name])]
@@ -292,7 +296,7 @@ def parse(value: object) -> Distribution:
         for argument in arguments:
             if argument not in names:
                 raise unknown(f"field of {name}", argument, names)
-        keywords = dict(arguments)
+        keywords: dict[str, Any] = dict(arguments)
     elif kind is Choice:
         keywords = {"values": arguments if isinstance(arguments, list | tuple) else [arguments]}
     else:

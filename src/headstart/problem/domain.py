@@ -1,5 +1,8 @@
 """A domain: an environment, the parameters it is run with, and what is shown of them."""
 
+# What a file or a person gives is of any type, until it is looked at.
+# pyright: reportUnnecessaryIsInstance=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,9 @@
 """What is to be solved: a source, a target, and what may be taken from the target."""
 
+# What a file or a person gives is of any type, until it is looked at.
+# pyright: reportUnnecessaryIsInstance=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 import re
 import tomllib
 from collections.abc import Mapping
@@ -131,7 +135,7 @@ def with_access(problem: TransferProblem, **changes: Any) -> TransferProblem:
 def _domain(table: object, place: str) -> Domain:
     if not isinstance(table, Mapping):
         raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
-    parameters = dict(table)
+    parameters: dict[str, Any] = dict(table)
     environment = parameters.pop("environment", None)
     if not isinstance(environment, str):
         raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')

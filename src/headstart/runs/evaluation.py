@@ -28,7 +28,7 @@ def sweep(
     progress: ShowProgress = silent,
 ) -> list[dict[str, Any]]:
     """Returns of the zero-shot and the last policy at each value of the swept parameter."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, values in problem.sweep.items():
         for done, value in enumerate(values, start=1):
             domain = problem.target.with_parameters(**{name: value})

@@ -77,7 +77,7 @@ def executor(name: str, workers: int | None = None) -> Executor:
 
 @dataclass(frozen=True)
 class LocalProcess:
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     folder: Path
 
     def poll(self) -> int | None:
@@ -107,18 +107,27 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+Watch = Callable[[dict[Job, float], int, int], None]
+"""Is told a few times a second the running jobs with the share done of each, how many have ended
+and how many there are."""
+
+
+def unwatched(running: dict[Job, float], ended: int, total: int) -> None:
+    """Nobody looks."""
+
+
 def run_all(
     jobs: Sequence[Job],
     executor: Executor,
-    watch: Callable[[dict[Job, float], int, int], None] = lambda *_: None,
+    watch: Watch = unwatched,
 ) -> list[Failure]:
     """Run the prepared jobs; what failed and why. A failure stops no other run.
 
-    Runs that share their pre-training wait for the first of them. `watch` is told a few times a
-    second the running jobs with the share done of each, how many have ended and how many there are.
+    Runs that share their pre-training wait for the first of them.
     """
-    pending, running, failures = list(jobs), {}, []
-    free = list(range(executor.slots))
+    pending, free = list(jobs), list(range(executor.slots))
+    running: dict[Job, tuple[int, Handle]] = {}
+    failures: list[Failure] = []
     try:
         while pending or running:
             for job, (slot, handle) in list(running.items()):

@@ -6,6 +6,10 @@ attribute that leads to the target's environment, its parameters, its state, or 
 one Python process this stops mistakes and shortcuts, not malice.
 """
 
+# JAX's arrays and trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,12 +1,13 @@
 """What a person sees while they wait: the share done and the time left."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -16,7 +17,7 @@ from rich.progress import (
 from headstart.runs.job import Job
 
 
-def _columns() -> list:
+def _columns() -> list[ProgressColumn]:
     return [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,7 +29,7 @@ def _columns() -> list:
 
 
 @contextmanager
-def bars(title: str) -> Iterator[Callable[[str, float, float], None]]:
+def bars(title: str) -> Generator[Callable[[str, float, float], None]]:
     """A bar for each phase of one run."""
     with Progress(*_columns(), console=Console(stderr=True)) as shown:
         tasks: dict[str, TaskID] = {}
@@ -42,7 +43,7 @@ def bars(title: str) -> Iterator[Callable[[str, float, float], None]]:
 
 
 @contextmanager
-def board(total: int) -> Iterator[Callable[[Mapping[Job, float], int, int], None]]:
+def board(total: int) -> Generator[Callable[[Mapping[Job, float], int, int], None]]:
     """One bar for all runs, and one for each that is under way."""
     with Progress(*_columns(), console=Console(stderr=True)) as shown:
         everything = shown.add_task(f"{total} runs", total=max(total, 1))

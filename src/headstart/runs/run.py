@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -193,7 +193,7 @@ def _shared(job: Job) -> Path | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Generator[None]:
     """Hold the folder for this process; the lock ends with the process, however that ends."""
     try:
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)

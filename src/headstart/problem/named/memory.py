@@ -16,7 +16,7 @@ BODY = {
 HIDDEN = TransferProblem(
     name="hopper-hidden",
     description="A hopper whose mass, friction and actuators are hidden and drawn each episode",
-    source=Domain("hopper", **BODY),
+    source=Domain.of("hopper", BODY),
     target=Domain("hopper", torso_mass=8.0, ground_friction=1.2, actuator_strength=0.8),
     access=Access(shots=(0,)),
     sweep={"actuator_strength": (0.6, 0.8, 1.0, 1.3, 1.6)},
