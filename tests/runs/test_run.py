@@ -49,16 +49,29 @@ def same_bits(a: Path, b: Path):
     assert rows[0] == rows[1]
 
 
-def worker(folder, between="0"):
-    """A worker that checkpoints and logs at every update, so that no moment is special."""
+OFTEN = {
+    (checkpointer, "SECONDS_BETWEEN_CHECKPOINTS"): 0.0,
+    (checkpointer, "CHECKPOINT_SHARE"): 1e9,
+    (train, "LOGGED_EVERY"): 1,
+}
+"""Checkpoints and a row of the log at every update, so that no moment is special."""
+
+
+@pytest.fixture
+def often(monkeypatch):
+    for (module, name), value in OFTEN.items():
+        monkeypatch.setattr(module, name, value)
+
+
+def worker(folder):
+    """Another process at work on a run."""
     code = (
         "import sys, headstart; headstart.prepare_jax()\n"
-        "from headstart.runs import checkpointer, worker\n"
-        f"checkpointer.SECONDS_BETWEEN_CHECKPOINTS = {between}\n"
-        "checkpointer.CHECKPOINT_SHARE = 1e9\n"
+        "from pathlib import Path\n"
         "from headstart.learners import train\n"
-        "train.LOGGED_EVERY = 1\n"
-        "from pathlib import Path; worker.work(Path(sys.argv[1]))"
+        "from headstart.runs import checkpointer, worker\n"
+        + "".join(f"{m.__name__.split('.')[-1]}.{n} = {v}\n" for (m, n), v in OFTEN.items())
+        + "worker.work(Path(sys.argv[1]))"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen([sys.executable, "-c", code, str(folder)], env=env)
@@ -68,7 +81,7 @@ def killed_and_whole(job_in, deaths):
     """The folders of a run, killed so often on its way, and of the same run left alone."""
     whole = job_in("whole")
     prepare(whole, resume=False)
-    assert worker(whole.folder).wait() == 0
+    run(whole)
     killed = job_in("killed")
     prepare(killed, resume=False)
     size = (whole.folder / "log.jsonl").stat().st_size
@@ -80,13 +93,13 @@ def killed_and_whole(job_in, deaths):
                 time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL, f"it ended before {moment} of {size} bytes"
-    with worker(killed.folder) as process:
-        assert process.wait() == 0
+    run(killed)
     assert not (killed.folder / "checkpoint").exists()
     return killed.folder, whole.folder
 
 
 @pytest.mark.parametrize(("name", "deaths"), [("epopt", 3), ("finetune", 2)])
+@pytest.mark.usefixtures("often")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(name, deaths, tmp_path):
     fields = LONGER if name == "epopt" else {"steps": 6000}
     same_bits(*killed_and_whole(lambda out: job_in(tmp_path / out, name, **fields), deaths))
@@ -118,13 +131,14 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.usefixtures("often")
 def test_every_learner_resumes_to_the_same_bits(name, tmp_path):
     environment, learner, steps = LEARNERS[name]
     problem = TransferProblem(
         name="any", source=Domain(environment), target=Domain(environment), learner=learner,
         access=Access(shots=(0,)), episodes=2, methods={"source-only": {"steps": steps}},
     )  # fmt: skip
-    same_bits(*killed_and_whole(lambda out: make_job(problem, "source-only", 0, tmp_path / out), 2))
+    same_bits(*killed_and_whole(lambda out: make_job(problem, "source-only", 0, tmp_path / out), 1))
 
 
 def test_a_finished_run_is_never_run_again(tmp_path):
@@ -243,9 +257,8 @@ def test_a_log_without_a_checkpoint_starts_again(tmp_path):
     assert (tmp_path / "log.jsonl").read_text() == ""
 
 
-def test_the_log_of_a_run_in_stages_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpointer, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-    monkeypatch.setattr(train, "LOGGED_EVERY", 1)
+@pytest.mark.usefixtures("often")
+def test_the_log_of_a_run_in_stages_is_whole(tmp_path):
     job = job_in(tmp_path, "epopt", **LONGER)
     prepare(job, resume=False)
     run(job)
