@@ -75,6 +75,7 @@ class NoLearner:
 
     num_envs: int = 8
     rollout_length: int = 16
+    learning_rate: float = 1e-3
     accepts: ClassVar[frozenset[str]] = frozenset()
     on_policy: ClassVar[bool] = True
     expert: ClassVar[str | None] = None

@@ -99,6 +99,14 @@ def test_a_learner_that_lacks_a_member_is_refused_by_name(track, capsys):
             make_job(replace(MINE, learner={"algorithm": name}), "source-only", 0, Path("runs"))
 
 
+def test_a_learner_without_whole_episodes_is_refused_where_they_are_learned_from(monkeypatch):
+    monkeypatch.delattr(own.MyLearner, "arranged")
+    make_job(MINE, "source-only", 0, Path("runs"))
+    for method in ("finetune", "scratch"):
+        with pytest.raises(HeadstartError, match=f"{method} learns from whole episodes, and MyLear"):
+            make_job(MINE, method, 0, Path("runs"))
+
+
 SEEN = replace(MINE, learner={**TRACK.learner, "encoders": ["state=own:MyEncoder"]})
 
 

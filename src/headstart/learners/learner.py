@@ -116,6 +116,11 @@ class Learner(Protocol):
         ...
 
     @property
+    def learning_rate(self) -> float:
+        """The optimiser's step size: a field, which methods lower where they go on learning."""
+        ...
+
+    @property
     def expert(self) -> str | None:
         """Whose actions it wants to see, as the group `expert`; nobody's if none."""
         ...
@@ -158,6 +163,7 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
 class OnPolicyLearner(Learner, Protocol):
     """One that learns from whole episodes too, as its own policy played them."""
 

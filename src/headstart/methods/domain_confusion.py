@@ -95,8 +95,8 @@ class DomainConfusion(Method):
             return
         frames_key, train_key = jax.random.split(key)
         adversary = self.adversary(source, target, frames_key)
-        rate = GENTLER * self.learner.learning_rate  # pyright: ignore[reportAttributeAccessIssue]
-        careful = replace(self.learner, learning_rate=rate)  # pyright: ignore
+        rate = GENTLER * self.learner.learning_rate
+        careful = replace(self.learner, learning_rate=rate)
         state = train(
             careful, source.at_mean(), self.steps, train_key,
             knowledge=knowledge, auxiliary=adversary,

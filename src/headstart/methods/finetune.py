@@ -57,7 +57,7 @@ class Finetune(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
-        learner = replace(self.learner, learning_rate=self.learning_rate)  # pyright: ignore
+        learner = replace(self.learner, learning_rate=self.learning_rate)
         fresh = learner.init(target.spec, init_key)
         state: Any = learner.graft(knowledge.only(self.carry or knowledge.parts), fresh)
         actor = state.policy.actor

@@ -20,7 +20,7 @@ from headstart.envs.environment import check_domain, check_expert
 from headstart.envs.spec import check_alike
 from headstart.errors import AllowanceSpent, HeadstartError
 from headstart.knowledge import write_atomically
-from headstart.learners.learner import Learner, check_accepts
+from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
 from headstart.methods import METHODS
 from headstart.methods.method import Method
 from headstart.problem import TransferProblem, from_table
@@ -179,6 +179,12 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             check_domain(envs.find(swept.environment), swept)
     learner, needs, access = method.learner, method.requires(), problem.access
     check_accepts(learner, needs.hooks, name)
+    by_episodes = needs.learns_on_target or "weights" in needs.hooks
+    if by_episodes and learner.on_policy and not isinstance(learner, OnPolicyLearner):
+        raise HeadstartError(
+            f"{name} learns from whole episodes, and {type(learner).__name__}, which is on_policy, "
+            "has no 'arranged' that would make a rollout of them: add it, or use another learner"
+        )
     if learner.expert is not None:
         check_expert(source, learner.expert)
         if needs.learns_on_target:
