@@ -103,7 +103,7 @@ def test_a_learner_without_whole_episodes_is_refused_where_they_are_learned_from
     monkeypatch.delattr(own.MyLearner, "arranged")
     make_job(MINE, "source-only", 0, Path("runs"))
     for method in ("finetune", "scratch"):
-        with pytest.raises(HeadstartError, match=f"{method} learns from whole episodes, and MyLear"):
+        with pytest.raises(HeadstartError, match=f"{method} learns from whole episodes, and My"):
             make_job(MINE, method, 0, Path("runs"))
 
 
