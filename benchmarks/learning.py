@@ -82,7 +82,8 @@ def main() -> None:
             worse.append(name)
     print(f"worse than stored: {', '.join(worse) or 'none'}")
     if options.store:
-        STORED.write_text(json.dumps(stored | found, indent=1) + "\n")
+        rows = [f' "{name}": {json.dumps(scores)}' for name, scores in (stored | found).items()]
+        STORED.write_text("{\n" + ",\n".join(rows) + "\n}\n")
     sys.exit(bool(worse))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.testing import run_tests
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec, TestOutcome
 from rich.progress import track
@@ -61,11 +62,15 @@ def mutants(module: str) -> list[MutationSpec]:
     return [spec for spec in specs if not SETTING.match(lines[spec.start_pos[0] - 1])]
 
 
+def tests_of(module: str) -> str:
+    """The command that runs the tests that are to notice."""
+    tests = " ".join(f"tests/{name}" for name in TESTS[module].split())
+    return f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
+
+
 def tried(module: str, spec: MutationSpec, timeout: float) -> tuple[str, bool]:
     """The change as a diff's lines, and whether the tests noticed."""
-    tests = " ".join(f"tests/{name}" for name in TESTS[module].split())
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
-    result = mutate_and_test([spec], command, timeout)
+    result = mutate_and_test([spec], tests_of(module), timeout)
     changed = re.findall(r"^[-+](?![-+]).*", result.diff or "", re.MULTILINE)
     return "\n".join(changed), result.test_outcome is not TestOutcome.SURVIVED
 
@@ -94,6 +99,9 @@ def main() -> None:
             if options.sample is not None:
                 left = random.Random(options.seed).sample(left, min(options.sample, len(left)))
             row["changes"] = len(every)
+            outcome, said = run_tests(tests_of(module), options.timeout)
+            if outcome is not TestOutcome.SURVIVED:
+                sys.exit(f"the tests of {module} fail before anything is broken:\n{said}")
             for name in track(left, module):
                 changed, noticed = tried(module, names[name], options.timeout)
                 row["tried"].append(name)

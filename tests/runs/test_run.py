@@ -138,7 +138,7 @@ def test_every_learner_resumes_to_the_same_bits(name, tmp_path):
         name="any", source=Domain(environment), target=Domain(environment), learner=learner,
         access=Access(shots=(0,)), episodes=2, methods={"source-only": {"steps": steps}},
     )  # fmt: skip
-    same_bits(*killed_and_whole(lambda out: make_job(problem, "source-only", 0, tmp_path / out), 1))
+    same_bits(*killed_and_whole(lambda out: make_job(problem, "source-only", 0, tmp_path / out), 2))
 
 
 def test_a_finished_run_is_never_run_again(tmp_path):

@@ -83,7 +83,6 @@ def play(
     t = 0
     while len(live):
         shown = {name: narrowed(group) for name, group in told.obs.items()}
-        action: np.ndarray
         chosen, memory = act(policy, told._replace(obs=shown), memory, key, t)
         action = np.asarray(chosen)
         if rounds is None:

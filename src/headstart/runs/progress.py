@@ -1,6 +1,6 @@
 """What a person sees while they wait: the share done and the time left."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,7 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headstart.runs.executors import Watch
 from headstart.runs.job import Job
+from headstart.runs.logger import ShowProgress
 
 
 def _columns() -> list[ProgressColumn]:
@@ -29,7 +31,7 @@ def _columns() -> list[ProgressColumn]:
 
 
 @contextmanager
-def bars(title: str) -> Generator[Callable[[str, float, float], None]]:
+def bars(title: str) -> Generator[ShowProgress]:
     """A bar for each phase of one run."""
     with Progress(*_columns(), console=Console(stderr=True)) as shown:
         tasks: dict[str, TaskID] = {}
@@ -43,7 +45,7 @@ def bars(title: str) -> Generator[Callable[[str, float, float], None]]:
 
 
 @contextmanager
-def board(total: int) -> Generator[Callable[[Mapping[Job, float], int, int], None]]:
+def board(total: int) -> Generator[Watch]:
     """One bar for all runs, and one for each that is under way."""
     with Progress(*_columns(), console=Console(stderr=True)) as shown:
         everything = shown.add_task(f"{total} runs", total=max(total, 1))
