@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from headstart.errors import KnowledgeError, unknown
+from headstart.pytree import PyTree
 
 FORMAT = 3
 Tree = TypeVar("Tree")
@@ -51,7 +52,7 @@ class Knowledge:
                 raise unknown("part of this knowledge", part, self.parts)
         return Knowledge({part: self.parts[part] for part in parts}, self.metadata)
 
-    def with_part(self, part: str, tree: Any) -> "Knowledge":
+    def with_part(self, part: str, tree: PyTree) -> "Knowledge":
         """The same knowledge and one part more."""
         return Knowledge({**self.parts, part: leaves(tree)}, self.metadata)
 
@@ -124,7 +125,7 @@ class Knowledge:
             ) from None
 
 
-def leaves(tree: Any) -> dict[str, np.ndarray]:
+def leaves(tree: PyTree) -> dict[str, np.ndarray]:
     """The tree's arrays by path, as in `actor/mean/weights/0`."""
     import jax
 

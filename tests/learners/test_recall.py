@@ -31,6 +31,7 @@ LEARNERS = {
 }  # fmt: skip
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("memory", ["gru", "none"])
 def test_only_who_remembers_the_cue_answers_it(name, memory):

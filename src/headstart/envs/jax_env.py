@@ -28,6 +28,7 @@ from headstart.envs.vector_env import (
 from headstart.errors import SimulationError
 from headstart.knowledge import leaves, load_leaves
 from headstart.problem.domain import Domain
+from headstart.pytree import PyTree
 
 
 class JaxEnvironment(Environment):
@@ -38,20 +39,20 @@ class JaxEnvironment(Environment):
     """
 
     @abstractmethod
-    def reset(self, p: Mapping[str, Array], key: PRNGKeyArray) -> Any:
+    def reset(self, p: Mapping[str, Array], key: PRNGKeyArray) -> PyTree:
         """The state at an episode's start."""
 
     @abstractmethod
     def step(
-        self, state: Any, action: Array, p: Mapping[str, Array], key: PRNGKeyArray
-    ) -> tuple[Any, Array, Array]:
+        self, state: PyTree, action: Array, p: Mapping[str, Array], key: PRNGKeyArray
+    ) -> tuple[PyTree, Array, Array]:
         """`state, reward, terminated`."""
 
     @abstractmethod
-    def observe(self, state: Any, p: Mapping[str, Array], key: PRNGKeyArray) -> Any:
+    def observe(self, state: PyTree, p: Mapping[str, Array], key: PRNGKeyArray) -> PyTree:
         """What is seen of the state."""
 
-    def picture(self, state: Any, p: Mapping[str, float]) -> np.ndarray | Array | None:
+    def picture(self, state: PyTree, p: Mapping[str, float]) -> np.ndarray | Array | None:
         """`[height, width, 3]` bytes for people; nothing if it cannot be drawn."""
         return None
 
@@ -64,7 +65,7 @@ class JaxEnvironment(Environment):
 class Running(NamedTuple):
     """Copies of an environment under way."""
 
-    state: Any
+    state: PyTree
     age: Int[Array, " env"]
     over: Bool[Array, " env"]
     values: Float[Array, "env parameters"]
@@ -136,12 +137,12 @@ class JaxVectorEnv(AbstractVectorEnv):
     def scan(
         self,
         act: Act,
-        policy: Any,
+        policy: PyTree,
         told: TimeStep,
-        memory: Any,
+        memory: PyTree,
         steps: int,
         key: PRNGKeyArray | None,
-    ) -> tuple[Scanned, TimeStep, Any]:
+    ) -> tuple[Scanned, TimeStep, PyTree]:
         """The same as `step` with `act(policy, told, memory, key, t)`, step by step."""
         self._check_under_way(self._mask(None))
         draws = jnp.stack([jnp.asarray(self._draws()) for _ in range(steps if self._varied else 1)])
@@ -224,7 +225,9 @@ def _named(env: JaxEnvironment, values: Array) -> dict[str, Array]:
     return dict(zip(env.parameters, values, strict=True))
 
 
-def _fresh(env: JaxEnvironment, values: Float[Array, "env parameters"], key: PRNGKeyArray) -> Any:
+def _fresh(
+    env: JaxEnvironment, values: Float[Array, "env parameters"], key: PRNGKeyArray
+) -> PyTree:
     keys = jax.random.split(key, len(values))
     return jax.vmap(lambda v, k: env.reset(_named(env, v), k))(values, keys)
 
@@ -234,7 +237,7 @@ def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Arra
     env = view.env
     keys = jax.random.split(key, len(running.age))
 
-    def observe(state: Any, values: Array, key: PRNGKeyArray) -> dict[str, Array]:
+    def observe(state: PyTree, values: Array, key: PRNGKeyArray) -> dict[str, Array]:
         return grouped(env.observation_space, env.observe(state, _named(env, values), key), jnp)
 
     groups = jax.vmap(observe)(running.state, running.values, keys)
@@ -246,7 +249,7 @@ def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Arra
     return groups
 
 
-def _where(chosen: Bool[Array, " env"], new: Any, old: Any) -> Any:
+def _where(chosen: Bool[Array, " env"], new: PyTree, old: PyTree) -> PyTree:
     """Leaf by leaf, the rows that were chosen from `new` and the others from `old`."""
 
     def pick(a: Array, b: Array) -> Array:
@@ -291,7 +294,7 @@ def _advanced(
     truncated = (age >= env.horizon) & ~terminated
     ended = terminated | truncated
     running = _where(chosen, Running(state, age, ended, running.values), running)
-    next_obs: Any = _observed(view, running, observe_key)
+    next_obs: PyTree = _observed(view, running, observe_key)
     obs = next_obs
     if renew:
         running, obs = _begun(view, running, draws, renew_key, next_obs)
@@ -334,14 +337,14 @@ def _scanned(
     view: View,
     act: Act,
     running: Running,
-    policy: Any,
+    policy: PyTree,
     told: TimeStep,
-    memory: Any,
+    memory: PyTree,
     draws: Array,
     key: PRNGKeyArray | None,
     own_key: PRNGKeyArray,
     count: Any,
-) -> tuple[Running, TimeStep, Any, Scanned]:
+) -> tuple[Running, TimeStep, PyTree, Scanned]:
     everyone = jnp.ones(len(running.over), bool)
 
     def one(carry, t):

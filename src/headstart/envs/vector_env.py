@@ -32,6 +32,7 @@ from headstart.envs.spec import (
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
+from headstart.pytree import PyTree
 
 
 class Step(NamedTuple):
@@ -51,9 +52,9 @@ class Step(NamedTuple):
 class TimeStep(NamedTuple):
     """What the world tells a policy before it acts, one row for each copy."""
 
-    obs: Any
+    obs: PyTree
     """Observation groups by name."""
-    last_action: Any
+    last_action: PyTree
     last_reward: Any
     begins: Any
     """Where memory starts afresh here: at an episode's start."""
@@ -62,15 +63,15 @@ class TimeStep(NamedTuple):
 class Scanned(NamedTuple):
     """Experience from a compiled loop, `[time, env, ...]`; see `Step`."""
 
-    obs: Any
-    action: Any
+    obs: PyTree
+    action: PyTree
     reward: Any
-    next_obs: Any
+    next_obs: PyTree
     terminated: Any
     truncated: Any
 
 
-Act = Callable[[Any, TimeStep, Any, Any, Any], tuple[Any, Any]]
+Act = Callable[[PyTree, TimeStep, PyTree, Any, Any], tuple[PyTree, PyTree]]
 """From a policy, what it is told, its memory, a key and the time: an action, and the memory."""
 
 
@@ -97,8 +98,8 @@ class VectorEnv(Protocol):
         ...
 
     def scan(
-        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
-    ) -> tuple[Scanned, TimeStep, Any] | None:
+        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+    ) -> tuple[Scanned, TimeStep, PyTree] | None:
         """`steps` steps of every copy in one compiled call, and what to go on from.
 
         Nothing where the host must step.
@@ -140,8 +141,8 @@ class AbstractVectorEnv(ABC):
 
     @abstractmethod
     def scan(
-        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
-    ) -> tuple[Scanned, TimeStep, Any] | None: ...
+        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+    ) -> tuple[Scanned, TimeStep, PyTree] | None: ...
 
     @property
     @abstractmethod
@@ -258,7 +259,7 @@ class HostVectorEnv(AbstractVectorEnv):
         return Step(reward, next_obs, terminated, truncated, obs)
 
     def scan(
-        self, act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
+        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
     ) -> None:
         return None
 

@@ -5,7 +5,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,15 +16,16 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.transition import Rollout, Transition
+from headstart.pytree import PyTree
 
 
 class Batch(NamedTuple):
     """Transitions to learn from, over n steps: Σ γᵏ rₖ, where they led, and γⁿ or 0 at an end."""
 
-    obs: Any
+    obs: PyTree
     action: Shaped[Array, "batch ..."]
     reward: Float[Array, " batch"]
-    next_obs: Any
+    next_obs: PyTree
     discount: Float[Array, " batch"]
     weight: Float[Array, " batch"]
 
@@ -32,7 +33,7 @@ class Batch(NamedTuple):
 class Replay(eqx.Module):
     """The last `slots` × `env` rows of some columns; time runs along the first axis."""
 
-    columns: Any
+    columns: PyTree
     """A pytree of `[slots, env, ...]`, such as a `Transition`."""
     head: Int[Array, ""]
     """The slot to be written next."""
@@ -40,7 +41,7 @@ class Replay(eqx.Module):
     """How many slots hold experience."""
 
     @staticmethod
-    def empty(row: Any, capacity: int, num_envs: int, rollout_length: int) -> "Replay":
+    def empty(row: PyTree, capacity: int, num_envs: int, rollout_length: int) -> "Replay":
         """Room for at least `capacity` rows, in rollouts of `rollout_length` × `num_envs`.
 
         Args:
@@ -58,11 +59,11 @@ class Replay(eqx.Module):
     def num_envs(self) -> int:
         return jax.tree.leaves(self.columns)[0].shape[1]
 
-    def add(self, new: Any) -> "Replay":
+    def add(self, new: PyTree) -> "Replay":
         """With columns `[time, env, ...]` written over the oldest; for compiled code."""
         time = len(jax.tree.leaves(new)[0])
 
-        def write(kept: Array, fresh: Any) -> Array:
+        def write(kept: Array, fresh: PyTree) -> Array:
             fresh = jnp.asarray(fresh).astype(kept.dtype)
             return jax.lax.dynamic_update_slice_in_dim(kept, fresh, self.head, 0)
 
@@ -72,7 +73,7 @@ class Replay(eqx.Module):
 
     def windows(
         self, size: int, length: int, key: PRNGKeyArray
-    ) -> tuple[Any, Bool[Array, "length size"]]:
+    ) -> tuple[PyTree, Bool[Array, "length size"]]:
         """`size` windows of consecutive rows, uniformly, with replacement: `[length, size, ...]`.
 
         Returns:
@@ -141,6 +142,6 @@ def window_rollout(window: Transition) -> Rollout:
 
 
 @partial(jax.jit, donate_argnums=0)
-def added(replay: Replay, new: Any) -> Replay:
+def added(replay: Replay, new: PyTree) -> Replay:
     """`replay.add(new)`, in place: the old arrays are given up."""
     return replay.add(new)

@@ -1,12 +1,13 @@
 """What a method does to experience before a learner sees it."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, PRNGKeyArray
 
 from headstart.envs.spec import EnvSpec
 from headstart.experience.replay import Batch
 from headstart.experience.transition import Transition
+from headstart.pytree import PyTree
 
 
 @runtime_checkable
@@ -17,7 +18,7 @@ class BatchTransform(Protocol):
     target's experience, where a method may take some.
     """
 
-    def init(self, spec: EnvSpec, key: PRNGKeyArray) -> Any:
+    def init(self, spec: EnvSpec, key: PRNGKeyArray) -> PyTree:
         """Its state."""
         ...
 
@@ -26,11 +27,11 @@ class BatchTransform(Protocol):
         ...
 
     def __call__(
-        self, state: Any, batch: Batch, reference: Batch, done: Array, key: PRNGKeyArray
-    ) -> tuple[Any, Batch, dict[str, Array]]:
+        self, state: PyTree, batch: Batch, reference: Batch, done: Array, key: PRNGKeyArray
+    ) -> tuple[PyTree, Batch, dict[str, Array]]:
         """Learn, then change `batch`, after `done` steps of the source; and what to log."""
         ...
 
-    def measure(self, state: Any, source: Transition, reference: Transition) -> dict[str, Array]:
+    def measure(self, state: PyTree, source: Transition, reference: Transition) -> dict[str, Array]:
         """For the log: how well it judges experience that it has not learned from."""
         ...

@@ -10,16 +10,17 @@ from jaxtyping import Array
 from headstart.envs.vector_env import TimeStep
 from headstart.policies.memory import Memory
 from headstart.policies.policy import blanked
+from headstart.pytree import PyTree
 
 
 class Transition(NamedTuple):
     """Rows `[time, env, ...]`. `next_obs` is where the action led, also where an episode ended."""
 
-    obs: Any
+    obs: PyTree
     """Groups by name, `{name: [time, env, ...]}`."""
-    action: Any
+    action: PyTree
     reward: Any
-    next_obs: Any
+    next_obs: PyTree
     terminated: Any
     truncated: Any
 
@@ -30,7 +31,7 @@ class Rollout(NamedTuple):
     steps: Transition
     begins: Any
     """`[env]`, whether an episode begins with the first step."""
-    last_action: Any
+    last_action: PyTree
     """`[env, ...]`, before the first step; so is `last_reward`."""
     last_reward: Any
     memory: Memory = ()

@@ -10,7 +10,7 @@ takes a number of steps of every copy, in compiled code where the environment is
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from headstart.envs.vector_env import Step, TimeStep, VectorEnv
 from headstart.experience.transition import Episodes, Rollout, Transition, narrowed
 from headstart.policies.memory import Memory
 from headstart.policies.policy import AbstractPolicy, act, step_policy
+from headstart.pytree import PyTree
 
 
 class Carry(NamedTuple):
@@ -171,7 +172,7 @@ def seed_from(key: PRNGKeyArray) -> int:
     return int(jax.random.randint(key, (), 0, 2**31 - 1))
 
 
-def _put(arrays: Any, rows: np.ndarray, new: Any) -> None:
+def _put(arrays: PyTree, rows: np.ndarray, new: PyTree) -> None:
     """Replace rows of every array in place."""
     for array, value in zip(jax.tree.leaves(arrays), jax.tree.leaves(new), strict=True):
         array[rows] = value

@@ -36,6 +36,7 @@ from headstart.policies.policy import (
     policy_for,
     with_learned_parts,
 )
+from headstart.pytree import PyTree
 
 
 class DQNAgent(eqx.Module):
@@ -44,7 +45,7 @@ class DQNAgent(eqx.Module):
     policy: ActorPolicy
     slow_policy: ActorPolicy
     opt_state: optax.OptState
-    auxiliary: Any = None
+    auxiliary: PyTree = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class DQN:
         agent = self._agent(policy_for(spec, actor, encoders, memory), judge)
         return begun(self, spec, agent, total)
 
-    def _agent(self, policy: ActorPolicy, auxiliary: Any) -> DQNAgent:
+    def _agent(self, policy: ActorPolicy, auxiliary: PyTree) -> DQNAgent:
         """One that starts from this policy, with a fresh optimiser."""
         return DQNAgent(policy, policy, self._optimiser.init(learned_parts(policy)), auxiliary)
 
@@ -179,7 +180,7 @@ class DQN:
         agent: DQNAgent,
         window: Transition,
         batch: Batch,
-        auxiliary: Any,
+        auxiliary: PyTree,
         share: Any,
         key: PRNGKeyArray,
     ) -> tuple[DQNAgent, Metrics]:
@@ -189,7 +190,7 @@ class DQN:
         led_to = _values(agent.slow_policy, batch.next_obs)[rows, best]
         backup = self.reward_scale * batch.reward + batch.discount * led_to
 
-        def loss(parts: Any):
+        def loss(parts: PyTree):
             (actor, learned), parameters = parts
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
@@ -205,13 +206,13 @@ class DQN:
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
-        moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
+        moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(agent.policy, moved)
-        slow: Any = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
+        slow: PyTree = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
         judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
         return DQNAgent(policy, slow, opt_state, judge), log
 
 
-def _values(policy: ActorPolicy, obs: Any) -> Float[Array, "batch act"]:
+def _values(policy: ActorPolicy, obs: PyTree) -> Float[Array, "batch act"]:
     """Q of every action."""
     return cast(GreedyActor, policy.actor).values(policy.encoders(obs))

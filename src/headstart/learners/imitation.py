@@ -38,6 +38,7 @@ from headstart.policies.policy import (
     policy_for,
     with_learned_parts,
 )
+from headstart.pytree import PyTree
 
 
 class Student(eqx.Module):
@@ -47,7 +48,7 @@ class Student(eqx.Module):
     opt_state: optax.OptState
     shown: Replay
     """Observations, the group `expert` among them."""
-    auxiliary: Any
+    auxiliary: PyTree
     beginner: bool = eqx.field(static=True)
     """Whether it knows nothing, so that the expert acts first."""
 
@@ -160,8 +161,8 @@ def _update(
     count: int,
     shown: Replay,
     student: Student,
-    obs: Any,
-    auxiliary: Any,
+    obs: PyTree,
+    auxiliary: PyTree,
     share: Any,
     key: PRNGKeyArray,
 ) -> tuple[Student, Metrics]:
@@ -173,13 +174,13 @@ def _update(
     most = shown.filled * shown.num_envs
     all_rows = rows(shown.columns)
 
-    def one(carry: Any, key: PRNGKeyArray):
+    def one(carry: PyTree, key: PRNGKeyArray):
         policy, opt_state, judge = carry
         rows_key, loss_key = jax.random.split(key)
         chosen = jax.random.randint(rows_key, (imitation.batch_size,), 0, most)
         seen = jax.tree.map(lambda x: x[chosen], all_rows)
 
-        def loss(parts: Any, parameters: Any):
+        def loss(parts: PyTree, parameters: PyTree):
             actor, learned = parts
             encoders = policy.encoders.updated(learned)
             layers = encoders.activations(seen)
@@ -194,7 +195,7 @@ def _update(
         trained = learned_parts(policy)
         gradients, log = jax.grad(loss, (0, 1), has_aux=True)(trained, parameters)
         step, opt_state = imitation._optimiser.update(gradients[0], opt_state)
-        moved: Any = optax.apply_updates(trained, step)  # pyright: ignore
+        moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(policy, moved)
         if auxiliary is not None:
             judge = auxiliary.updated(judge, gradients[1])

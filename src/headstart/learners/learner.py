@@ -15,9 +15,10 @@ from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.policies.encoders import Encoders
 from headstart.policies.policy import AbstractPolicy, ActorPolicy
+from headstart.pytree import PyTree
 
 Metrics = dict[str, Array]
-State = Any
+State = PyTree
 """All that a learner learns and remembers, a pytree. It has a `policy`; who accepts an auxiliary
 loss keeps its state as `auxiliary`, and who accepts a batch transform has `transform` and
 `with_transform`."""
@@ -43,7 +44,7 @@ class Progress(NamedTuple):
 class AuxiliaryLoss(Protocol):
     """A further loss on a policy's encoders, with parameters of its own; a pytree."""
 
-    def init(self, encoders: Encoders, key: PRNGKeyArray) -> Any:
+    def init(self, encoders: Encoders, key: PRNGKeyArray) -> PyTree:
         """Its state, of which `parameters` are trained along.
 
         Raises:
@@ -53,7 +54,7 @@ class AuxiliaryLoss(Protocol):
 
     def loss(
         self,
-        parameters: Any,
+        parameters: PyTree,
         encoders: Encoders,
         activations: dict[str, Array],
         progress: Float[Array, ""] | float,
@@ -63,12 +64,12 @@ class AuxiliaryLoss(Protocol):
         `progress` in [0, 1] is how far training has come."""
         ...
 
-    def updated(self, state: Any, gradient: Any) -> Any:
+    def updated(self, state: PyTree, gradient: PyTree) -> PyTree:
         """The state after a gradient step on its own parameters."""
         ...
 
     def measure(
-        self, state: Any, encoders: Encoders, obs: dict[str, Shaped[Array, "..."]]
+        self, state: PyTree, encoders: Encoders, obs: dict[str, Shaped[Array, "..."]]
     ) -> Metrics:
         """For the log, on observations `{group: [n, ...]}` that were not learned from yet."""
         ...

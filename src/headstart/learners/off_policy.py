@@ -14,24 +14,25 @@ from headstart.experience.transforms import BatchTransform
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
 from headstart.policies.policy import ActorPolicy
+from headstart.pytree import PyTree
 
 
 class OffPolicyState(eqx.Module):
     """An agent, its experience, and the state of a batch transform, if there is one."""
 
-    agent: Any
+    agent: PyTree
     replay: Replay
-    transform: Any = None
+    transform: PyTree = None
 
     @property
     def policy(self) -> ActorPolicy:
         return self.agent.policy
 
     @property
-    def auxiliary(self) -> Any:
+    def auxiliary(self) -> PyTree:
         return self.agent.auxiliary
 
-    def with_transform(self, transform: Any) -> "OffPolicyState":
+    def with_transform(self, transform: PyTree) -> "OffPolicyState":
         """With the state of a batch transform."""
         return OffPolicyState(self.agent, self.replay, transform)
 
@@ -69,9 +70,9 @@ class OffPolicy(Protocol):
         ...
 
     def step(
-        self, agent: Any, window: Transition, batch: Batch, auxiliary: Any, share: Any,
+        self, agent: PyTree, window: Transition, batch: Batch, auxiliary: PyTree, share: Any,
         key: PRNGKeyArray,
-    ) -> tuple[Any, Metrics]:  # fmt: skip
+    ) -> tuple[PyTree, Metrics]:  # fmt: skip
         """One gradient step on the transitions of a window, which may have been changed."""
         ...
 
@@ -79,7 +80,7 @@ class OffPolicy(Protocol):
 def begun(
     learner: OffPolicy,
     spec: EnvSpec,
-    agent: Any,
+    agent: PyTree,
     total: int | None,
 ) -> OffPolicyState:
     """A state with nothing remembered, and room for `total` transitions at most.
@@ -144,19 +145,19 @@ def _update(
     count: int,
     transform: BatchTransform | None,
     replay: Replay,
-    agent: Any,
-    judge: Any,
+    agent: PyTree,
+    judge: PyTree,
     steps: Transition,
     reference: Replay | None,
-    auxiliary: Any,
+    auxiliary: PyTree,
     progress: tuple[Any, Any],
     key: PRNGKeyArray,
-) -> tuple[Replay, Any, Any, Metrics]:
+) -> tuple[Replay, PyTree, PyTree, Metrics]:
     """`count` gradient steps after so many steps, and that share of all."""
     replay = replay.add(steps)
     done, share = progress
 
-    def one(carry: tuple[Any, Any], key: PRNGKeyArray):
+    def one(carry: tuple[PyTree, PyTree], key: PRNGKeyArray):
         agent, judge = carry
         sample_key, learn_key, transform_key, reference_key = jax.random.split(key, 4)
         window = replay.transitions(learner.windows, learner.length, sample_key)

@@ -41,6 +41,7 @@ from headstart.policies.policy import (
     knowledge_of,
     policy_for,
 )
+from headstart.pytree import PyTree
 
 
 class PPOState(eqx.Module):
@@ -50,7 +51,7 @@ class PPOState(eqx.Module):
     critic: Critic
     returns: Statistics
     opt_state: optax.OptState
-    auxiliary: Any = None
+    auxiliary: PyTree = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class PPO:
         return self._with_parts(policy, critic, Statistics(Group((1,))), judge)
 
     def _with_parts(
-        self, policy: ActorPolicy, critic: Critic, returns: Statistics, auxiliary: Any = None
+        self, policy: ActorPolicy, critic: Critic, returns: Statistics, auxiliary: PyTree = None
     ) -> PPOState:
         """An agent that starts from these parts, with a fresh optimiser."""
         opt_state = self._optimiser.init(trained(policy, critic))  # pyright: ignore[reportArgumentType]
@@ -225,7 +226,7 @@ class Samples(NamedTuple):
     """What a minibatch is drawn from, unit by unit: steps `[units, ...]` or, with a memory, columns
     `[units, time, ...]`. A time axis of one would cost a fifth of the speed."""
 
-    seen: Any
+    seen: PyTree
     """Features; or groups, where encoders are learned."""
     privileged: Array | None
     last_action: Array
@@ -257,7 +258,7 @@ def _update(
     rollout: Rollout,
     rate: Array,
     progress: Any,
-    auxiliary: Any,
+    auxiliary: PyTree,
     key: PRNGKeyArray,
 ) -> tuple[PPOState, Metrics]:
     samples, returns, critic = _prepared(ppo, state, rollout)
@@ -375,10 +376,10 @@ def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Sta
 def _loss(
     ppo: PPO,
     policy: ActorPolicy,
-    auxiliary: Any,
+    auxiliary: PyTree,
     progress: Any,
-    parts: Any,
-    parameters: Any,
+    parts: PyTree,
+    parameters: PyTree,
     s: Samples,
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], Metrics]:

@@ -43,6 +43,7 @@ from headstart.policies.policy import (
     knowledge_of,
     policy_for,
 )
+from headstart.pytree import PyTree
 
 
 class QCritic(eqx.Module):
@@ -175,7 +176,7 @@ class SAC:
     def _agent(self, policy: ActorPolicy, privileged: Encoders, critics: Critics) -> SACAgent:
         """One that starts from these parts, with a fresh temperature and optimiser."""
         log_temperature = jnp.array(math.log(self.temperature), jnp.float32)
-        parts: Any = (policy.actor, policy.memory), critics, log_temperature
+        parts: PyTree = (policy.actor, policy.memory), critics, log_temperature
         opt_state = self._optimiser.init(parts)
         return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state)
 
@@ -263,7 +264,7 @@ class SAC:
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
 
-        def loss(parts: Any):
+        def loss(parts: PyTree):
             (actor, memory), critics, log_temperature = parts
             told = [remembered(critic.memory, judged, next_judged)[0] for critic in critics]
             values = [critic(x, batch.action) for critic, x in zip(critics, told, strict=True)]
@@ -282,11 +283,11 @@ class SAC:
             }
             return sum(errors) + actor_loss - log_temperature * excess, log
 
-        parts: Any = (actor, agent.policy.memory), agent.critics, agent.log_temperature
+        parts: PyTree = (actor, agent.policy.memory), agent.critics, agent.log_temperature
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)
         parts = optax.apply_updates(parts, step)
         (actor, memory), critics, log_temperature = parts
-        slow: Any = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore
+        slow: PyTree = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore
         policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
         return SACAgent(policy, agent.privileged, critics, slow, log_temperature, opt_state), log

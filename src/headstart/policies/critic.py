@@ -1,7 +1,5 @@
 """A critic of what was told so far, and a policy that carries its critic's memory along."""
 
-from typing import Any
-
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
@@ -10,6 +8,7 @@ from headstart.policies.encoders import Encoders
 from headstart.policies.memory import AbstractMemory, Memory
 from headstart.policies.networks import MLP
 from headstart.policies.policy import AbstractPolicy, ActorPolicy, described
+from headstart.pytree import PyTree
 
 
 class Critic(eqx.Module):
@@ -34,7 +33,9 @@ class ActorCritic(AbstractPolicy):
     def initial(self, num: int) -> Memory:
         return self.policy.initial(num), self.critic.memory.initial(num)
 
-    def step(self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None) -> tuple[Any, Memory]:
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[PyTree, Memory]:
         action, own = self.policy.step(told, memory[0], key)
         x = self.critic.privileged.beside(self.policy.encoders(told.obs), told.obs)
         last = described(told.last_action, self.policy.actions)

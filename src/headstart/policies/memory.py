@@ -9,7 +9,7 @@ features that may depend on all that was told since the episode began.
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from abc import abstractmethod
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from headstart.policies.networks import along, rows
+from headstart.pytree import PyTree
 from headstart.registry import Registry
 
-Memory = Any
+Memory = PyTree
 """A pytree of arrays `[env, ...]`; `()` of who carries nothing."""
 
 

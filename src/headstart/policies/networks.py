@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from headstart.pytree import PyTree
 
 Activation = Callable[[Array], Array]
 
@@ -28,7 +29,7 @@ def orthogonal(shape: tuple[int, int], gain: float, key: PRNGKeyArray) -> Float[
     return jax.nn.initializers.orthogonal(gain)(key, shape)
 
 
-def rows(columns: Any) -> Any:
+def rows(columns: PyTree) -> PyTree:
     """A pytree of `[time, env, ...]` as `[time · env, ...]`."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), columns)
 

@@ -22,6 +22,7 @@ from headstart.policies.actors import ACTORS, AbstractActor
 from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
 from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, renewed
 from headstart.policies.networks import one_hot
+from headstart.pytree import PyTree
 
 
 class AbstractPolicy(eqx.Module):
@@ -102,16 +103,18 @@ class ExpertPolicy(AbstractPolicy):
     def reads(self) -> tuple[str, ...]:
         return (EXPERT,)
 
-    def step(self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None) -> tuple[Any, Memory]:
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[PyTree, Memory]:
         return told.obs[EXPERT], ()
 
 
-def learned_parts(policy: ActorPolicy) -> Any:
+def learned_parts(policy: ActorPolicy) -> PyTree:
     """What a gradient changes of a policy without memory: the actor, and learned encoders."""
     return policy.actor, policy.encoders.learned_part
 
 
-def with_learned_parts(policy: ActorPolicy, parts: Any) -> ActorPolicy:
+def with_learned_parts(policy: ActorPolicy, parts: PyTree) -> ActorPolicy:
     """The same policy after a gradient step on its `learned_parts`."""
     changed = parts[0], policy.encoders.updated(parts[1])
     return eqx.tree_at(lambda p: (p.actor, p.encoders), policy, changed)
@@ -144,7 +147,7 @@ act: Act = jax.jit(step_policy)
 def blanked(told: TimeStep) -> TimeStep:
     """Without the last action and reward where an episode begins; rows `[..., env]`."""
 
-    def blank(x: Any) -> Array:
+    def blank(x: PyTree) -> Array:
         begins = told.begins.reshape(*told.begins.shape, *[1] * (x.ndim - told.begins.ndim))
         return jnp.where(begins, jnp.zeros_like(x), x)
 

@@ -33,6 +33,7 @@ from headstart.errors import AllowanceSpent
 from headstart.experience.unroll import begin, play
 from headstart.policies.policy import ExpertPolicy, UniformPolicy
 from headstart.problem.domain import Domain
+from headstart.pytree import PyTree
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.logger import Logger, ShowProgress, silent
 
@@ -134,8 +135,8 @@ class MeteredVectorEnv:
             return hidden(_begun_if_paid(inner, meter, action))
 
         def scan(
-            act: Act, policy: Any, told: TimeStep, memory: Any, steps: int, key: Any
-        ) -> tuple[Scanned, TimeStep, Any] | None:
+            act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+        ) -> tuple[Scanned, TimeStep, PyTree] | None:
             most = steps * inner.num
             if not meter.covers(most, most):
                 return None
@@ -177,7 +178,7 @@ def _begun_if_paid(inner: AbstractVectorEnv, meter: Meter, action: np.ndarray) -
 def _blind(act: Act) -> Act:
     """The same, told no rewards."""
 
-    def blind(policy: Any, told: TimeStep, memory: Any, key: Any, t: Any) -> tuple[Any, Any]:
+    def blind(policy: PyTree, told: TimeStep, memory: PyTree, key: Any, t: Any) -> tuple[Any, Any]:
         nothing = jnp.full_like(told.last_reward, jnp.nan)
         return act(policy, told._replace(last_reward=nothing), memory, key, t)
 

@@ -12,7 +12,7 @@ are deterministic and the two never overlap.
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,7 @@ from headstart.experience.transition import Transition
 from headstart.knowledge import Knowledge
 from headstart.policies.networks import MLP, one_hot
 from headstart.policies.policy import described
+from headstart.pytree import PyTree
 
 UNSEEN = (PRIVILEGED, EXPERT)
 """Groups that are not part of what the target shows."""
@@ -158,7 +159,7 @@ class DensityRatio:
         pair = pair + self.noise * jax.random.normal(pair_key, pair.shape)
         next_obs = next_obs + self.noise * jax.random.normal(next_key, next_obs.shape)
 
-        def loss(parts: Any):
+        def loss(parts: PyTree):
             found = logits(parts, pair, next_obs)
             errors = [optax.sigmoid_binary_cross_entropy(x, is_target).mean() for x in found]
             return sum(errors), {"pair_loss": errors[0], "triple_loss": errors[1]}
@@ -166,7 +167,7 @@ class DensityRatio:
         parts = state.pair, state.residual
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient, state.opt_state)
-        moved: Any = optax.apply_updates(parts, step)  # pyright: ignore
+        moved: PyTree = optax.apply_updates(parts, step)  # pyright: ignore
         moved = (*moved, opt_state)
         return eqx.tree_at(lambda c: (c.pair, c.residual, c.opt_state), state, moved), log
 
