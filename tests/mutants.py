@@ -2,28 +2,46 @@
 
     uv run --locked --group mutation python tests/mutants.py [MODULE ...] [--sample 40] [--seed 0]
 
-Cosmic Ray makes every small change that it knows in a module, one at a time, in a copy of the
-repository; the module's own tests must fail. `mutants.json` keeps what was tried and what survived;
-a `why` that is written there beside a survivor stays. Where a sample is asked for, what was tried
-before is not drawn again.
+Cosmic Ray makes small changes in a module, one at a time, in a copy of the repository; the module's
+own tests must fail. `mutants.json` keeps what was tried and what survived, and what is written
+there beside a survivor stays. A sample is drawn from what was not tried before.
+
+Each change is tried in a fork of one process that has imported what is not ours, and programs that
+a change leaves as they were are compiled once.
 """
 
 import argparse
+import difflib
+import hashlib
+import importlib
 import json
 import os
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import time
+import traceback
 from pathlib import Path
 
+import headstart
+
+CACHE = tempfile.TemporaryDirectory()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+headstart.prepare_jax()
+
+import pytest
 from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.testing import run_tests
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB
-from cosmic_ray.work_item import MutationSpec, TestOutcome
 from rich.progress import track
+
+for name in ("equinox", "gymnasium", "matplotlib.figure", "mjbatch", "optax", "scipy.stats"):
+    importlib.import_module(name)
 
 HERE = Path(__file__).parent
 STORED = HERE / "mutants.json"
@@ -47,32 +65,103 @@ TESTS = {
     "methods/random_convolution": "methods/test_random_convolution.py",
 }
 """The tests that are to notice, by module."""
-SETTING = re.compile(r"\s+\w+: [^=]+ = ")
-"""A field and its default, which is a setting and no logic."""
+KEPT = re.compile(
+    r"Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_Mul|Pow_Mul|BitAnd_BitOr|BitOr_BitAnd"
+    r"|Eq_NotEq|NotEq_Eq|Lt_LtE|Lt_GtE|LtE_Lt|LtE_Gt|Gt_GtE|Gt_LtE|GtE_Gt|GtE_Lt|Is_IsNot|IsNot_Is"
+    r"|Delete_\w+|AndWithOr|OrWithAnd|TrueWithFalse|FalseWithTrue|AddNot|NumberReplacer"
+    r"|ZeroIterationForLoop|RemoveDecorator|ExceptionReplacer|BreakWithContinue|ContinueWithBreak"
+)
+"""The kinds of change: one or two for each sign in the code, of the ten that Cosmic Ray has."""
+SETTING = re.compile(r"\s+\w+: [^=]+ = |@dataclass|@runtime_checkable|\s*@staticmethod")
+"""A field and its default, which is a setting and no logic; and words that only guard."""
 
 
-def mutants(module: str) -> list[MutationSpec]:
-    """Every change of a module's logic."""
+OPTIONS = "-x -q -p no:cacheprovider -o addopts= -W ignore::pytest.PytestAssertRewriteWarning"
+HEADS = ("---", "+++", "@@")
+
+
+def changes(module: str) -> dict[str, str]:
+    """The broken source for every change of a module's logic, by the lines that change."""
     path = Path(f"src/headstart/{module}.py")
-    lines = path.read_text().splitlines()
+    source = path.read_text()
+    lines = source.splitlines()
     database = WorkDB(":memory:", WorkDB.Mode.create)
     init([path], database, {})
-    specs = [mutation for item in database.work_items for mutation in item.mutations]
-    specs.sort(key=lambda spec: (spec.start_pos, spec.operator_name, spec.occurrence))
-    return [spec for spec in specs if not SETTING.match(lines[spec.start_pos[0] - 1])]
+    found = {}
+    for spec in (mutation for item in database.work_items for mutation in item.mutations):
+        setting = SETTING.match(lines[spec.start_pos[0] - 1])
+        if KEPT.search(spec.operator_name) and not setting:
+            broken = mutate_code(source, get_operator(spec.operator_name)(), spec.occurrence)
+            diff = difflib.unified_diff(lines, broken.splitlines(), n=0, lineterm="")
+            found["\n".join(line for line in diff if not line.startswith(HEADS))] = broken
+    return found
 
 
-def tests_of(module: str) -> str:
-    """The command that runs the tests that are to notice."""
-    tests = " ".join(f"tests/{name}" for name in TESTS[module].split())
-    return f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
+def ours() -> list[str]:
+    """The modules of ours that have been imported."""
+    return [name for name in sys.modules if name.partition(".")[0] == "headstart"]
 
 
-def tried(module: str, spec: MutationSpec, timeout: float) -> tuple[str, bool]:
-    """The change as a diff's lines, and whether the tests noticed."""
-    result = mutate_and_test([spec], tests_of(module), timeout)
-    changed = re.findall(r"^[-+](?![-+]).*", result.diff or "", re.MULTILINE)
-    return "\n".join(changed), result.test_outcome is not TestOutcome.SURVIVED
+def tests_fail(module: str, timeout: float) -> bool:
+    """Whether the module's tests fail, or take too long, in a fork of this process."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setsid()
+            said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            paths = [f"tests/{name}" for name in TESTS[module].split()]
+            status = pytest.main([*OPTIONS.split(), *paths])
+            os._exit(status)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status != 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def short(change: str) -> str:
+    """A name for a change that outlives changes elsewhere."""
+    return hashlib.sha256(change.encode()).hexdigest()[:8]
+
+
+def sweep(module: str, sample: int | None, seed: int, timeout: float) -> None:
+    """Try what was not tried of a module, and keep what survives."""
+    path, every = Path(f"src/headstart/{module}.py"), changes(module)
+    before = json.loads(STORED.read_text()).get(module, {}) if STORED.exists() else {}
+    noticed = {change for change in every if short(change) in before.get("noticed", [])}
+    survivors = {c: why for c, why in before.get("survivors", {}).items() if c in every}
+    left = [change for change in every if change not in noticed | survivors.keys()]
+    if sample is not None:
+        left = random.Random(seed).sample(left, min(sample, len(left)))
+    if left and tests_fail(module, timeout):
+        said = Path("said").read_text()
+        sys.exit(f"the tests of {module} fail before anything is broken:\n{said}")
+    source = path.read_text()
+    sys.dont_write_bytecode = True  # two changes within a second would share theirs
+    for change in track(left, module):
+        path.write_text(every[change])
+        if tests_fail(module, timeout):
+            noticed.add(change)
+        else:
+            survivors[change] = ""
+        path.write_text(source)
+        table = json.loads(STORED.read_text()) if STORED.exists() else {}
+        names = sorted(short(change) for change in noticed)
+        table[module] = {"changes": len(every), "noticed": names, "survivors": survivors}
+        STORED.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    print(f"{module}: {len(noticed)} of {len(every)} changes noticed, {len(survivors)} not")
+    for change, why in survivors.items():
+        print(f"{change}\n  {why or 'nobody noticed'}")
 
 
 def main() -> None:
@@ -82,35 +171,19 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TESTS))
     parser.add_argument("--sample", type=int, help="of each module; all if not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one change")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one change")
     options = parser.parse_args()
-    table = json.loads(STORED.read_text()) if STORED.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        kept = shutil.ignore_patterns(".git", ".venv", "runs", "*cache*")
-        shutil.copytree(HERE.parent, copy, ignore=kept)
-        os.chdir(copy)
-        os.environ["PYTHONPATH"] = str(copy / "src")
+        for name in ("src", "tests", "examples"):
+            shutil.copytree(HERE.parent / name, Path(folder) / name)
+        shutil.copy(HERE.parent / "pyproject.toml", folder)
+        os.chdir(folder)
+        sys.path.insert(0, f"{folder}/src")
+        os.environ["PYTHONPATH"] = f"{folder}/src"
+        for name in ours():
+            del sys.modules[name]
         for module in options.modules or TESTS:
-            every = mutants(module)
-            row = table.setdefault(module, {"tried": [], "survivors": {}})
-            names = {f"{s.operator_name} {s.occurrence}": s for s in every}
-            left = sorted(names.keys() - set(row["tried"]), key=list(names).index)
-            if options.sample is not None:
-                left = random.Random(options.seed).sample(left, min(options.sample, len(left)))
-            row["changes"] = len(every)
-            outcome, said = run_tests(tests_of(module), options.timeout)
-            if outcome is not TestOutcome.SURVIVED:
-                sys.exit(f"the tests of {module} fail before anything is broken:\n{said}")
-            for name in track(left, module):
-                changed, noticed = tried(module, names[name], options.timeout)
-                row["tried"].append(name)
-                if not noticed:
-                    row["survivors"].setdefault(changed, "")
-                STORED.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
-            print(f"{module}: {len(row['tried'])} of {len(every)} changes tried")
-            for changed, why in row["survivors"].items():
-                print(f"{changed}\n  {why or 'nobody noticed'}")
+            sweep(module, options.sample, options.seed, options.timeout)
 
 
 if __name__ == "__main__":

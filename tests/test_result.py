@@ -28,6 +28,8 @@ def result(scores, method="m", seed=0, shots=(0, 1, 5, 20)):
 def test_area_by_hand():
     # Trapezia over 0–1, 1–5, 5–20: 15, 4 · 25, 15 · 35; together 640, over 20 episodes.
     assert area(result([10, 20, 30, 40])) == pytest.approx(640 / 20)
+    assert area(result([20, 30, 40], shots=(1, 5, 20))) == pytest.approx(625 / 19)
+    assert area(result([10, 20], shots=(0, 1))) == 15
     assert area(result([5], shots=(0,))) == 5
 
 
@@ -40,16 +42,24 @@ def test_a_threshold_that_is_never_reached_is_none():
 
 
 def test_transfer_by_hand():
-    scratch = [result([0, 0, 10, 20], "scratch", seed) for seed in (0, 1)]
-    runs = [result([50, 50, 60, 70], seed=0), result([30, 50, 60, 90], seed=1)]
-    oracle = [result([100] * 4, "oracle", 0)]
-    threshold = threshold_from({"scratch": scratch, "oracle": oracle})
-    assert threshold == 80
+    scratch = [result([10, 12, 14, 20], "scratch", seed) for seed in (0, 1)]
+    runs = [result([50, 55, 60, 70], seed=0), result([30, 40, 60, 90], seed=1)]
+    threshold = threshold_from({"scratch": scratch, "oracle": [result([110] * 4, "oracle")]})
+    assert threshold == 90  # 80 % of the way from 10 to 110
     worth = transfer(runs, scratch, threshold)
-    assert worth.jumpstart.value == pytest.approx(40)
+    assert worth.zero_shot.value == pytest.approx(40)
+    assert worth.jumpstart.value == pytest.approx(30)
     assert worth.asymptotic.value == pytest.approx(80)
     assert worth.times == [None, 20]
+    assert transfer(runs, [], threshold).jumpstart is None
+
+
+def test_a_threshold_is_between_scratch_without_and_the_oracle_after_all_its_episodes():
+    scratch = [result([0, 8, 9, 10], "scratch")]
+    oracle = [result([1, 2, 3, 100], "oracle")]
+    assert threshold_from({"scratch": scratch, "oracle": oracle}) == 80
     assert threshold_from({"scratch": scratch}) is None
+    assert threshold_from({"oracle": oracle}) is None
 
 
 def test_interquartile_mean_by_hand():
@@ -61,7 +71,8 @@ def test_bootstrap_resamples_within_strata():
     # Two tasks whose runs agree: whatever is drawn, each task gives its own value.
     both = estimate([[1.0] * 5, [3.0] * 5])
     assert (both.low, both.high) == (2.0, 2.0)
-    assert estimate([[1.0]]).low is None
+    assert (estimate([[1.0, 1.0]]).low, estimate([[1.0, 1.0]]).interval) == (1.0, "[1, 1]")
+    assert (estimate([[1.0]]).low, estimate([[1.0]]).interval) == (None, "")
 
 
 def test_bootstrap_interval_against_an_independent_one():
@@ -85,7 +96,9 @@ def test_bootstrap_covers_the_truth():
 def test_results_round_trip_and_damage_is_named(tmp_path):
     path = tmp_path / "result.json"
     path.write_bytes(result([1, 2, 3, 4]).dumps())
-    assert Result.read(path) == result([1, 2, 3, 4])
+    read = Result.read(path)
+    assert read == result([1, 2, 3, 4])
+    assert read.shots[0].score == 1
     path.write_text('{"problem": 1}')
     with pytest.raises(HeadstartError, match="is not a result"):
         Result.read(path)
