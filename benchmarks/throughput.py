@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each contestant, in all")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--scale", type=int, default=1, help="times the usual copies of a world")
     options = parser.parse_args()
     found = {}
     for what in options.what:
@@ -33,6 +34,8 @@ def main() -> None:
         if what == "darc":
             found[what] = {"steps": module.STEPS, "seconds": module.seconds(module.STEPS)}
             continue
+        if what == "worlds":
+            module.COPIES = {name: num * options.scale for name, num in module.COPIES.items()}
         from turns import compared
 
         each = options.seconds / options.turns

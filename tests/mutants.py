@@ -48,21 +48,21 @@ STORED = HERE / "mutants.json"
 TESTS = {
     "result": "test_result.py",
     "runs/metering": "runs/test_metering.py testing/test_methods.py",
-    "learners/ppo": "learners/test_ppo.py",
-    "learners/sac": "learners/test_sac.py learners/test_off_policy.py",
-    "learners/dqn": "learners/test_dqn.py learners/test_off_policy.py",
+    "learners/ppo": "test_settings.py learners/test_ppo.py",
+    "learners/sac": "test_settings.py learners/test_sac.py learners/test_off_policy.py",
+    "learners/dqn": "test_settings.py learners/test_dqn.py learners/test_off_policy.py",
     "learners/off_policy": "learners/test_off_policy.py learners/test_sac.py",
-    "learners/imitation": "learners/test_imitation.py",
+    "learners/imitation": "test_settings.py learners/test_imitation.py",
     "learners/train": "learners/test_train.py envs/test_jax_env.py",
-    "transfer/density_ratio": "transfer/test_density_ratio.py",
+    "transfer/density_ratio": "test_settings.py transfer/test_density_ratio.py",
     "transfer/domain_adversarial": "transfer/test_domain_adversarial.py",
-    "transfer/posterior": "transfer/test_posterior.py",
-    "methods/darc": "transfer/test_density_ratio.py testing/test_methods.py",
-    "methods/domain_confusion": "methods/test_domain_confusion.py",
-    "methods/epopt": "methods/test_epopt.py",
-    "methods/epopt_posterior": "methods/test_epopt.py transfer/test_posterior.py",
-    "methods/finetune": "methods/test_method.py",
-    "methods/random_convolution": "methods/test_random_convolution.py",
+    "transfer/posterior": "test_settings.py transfer/test_posterior.py",
+    "methods/darc": "test_settings.py transfer/test_density_ratio.py testing/test_methods.py",
+    "methods/domain_confusion": "test_settings.py methods/test_domain_confusion.py",
+    "methods/epopt": "test_settings.py methods/test_epopt.py",
+    "methods/epopt_posterior": "test_settings.py methods/test_epopt.py transfer/test_posterior.py",
+    "methods/finetune": "test_settings.py methods/test_method.py",
+    "methods/random_convolution": "test_settings.py methods/test_random_convolution.py",
 }
 """The tests that are to notice, by module."""
 KEPT = re.compile(
@@ -139,10 +139,12 @@ def sweep(module: str, sample: int | None, seed: int, timeout: float) -> None:
     path, every = Path(f"src/headstart/{module}.py"), changes(module)
     before = json.loads(STORED.read_text()).get(module, {}) if STORED.exists() else {}
     noticed = {change for change in every if short(change) in before.get("noticed", [])}
-    survivors = {c: why for c, why in before.get("survivors", {}).items() if c in every}
-    left = [change for change in every if change not in noticed | survivors.keys()]
+    survived = {c: why for c, why in before.get("survivors", {}).items() if c in every}
+    survivors = {change: why for change, why in survived.items() if why}
+    left = [change for change in every if change not in noticed | survived.keys()]
     if sample is not None:
         left = random.Random(seed).sample(left, min(sample, len(left)))
+    left += survived.keys() - survivors.keys()
     if left and tests_fail(module, timeout):
         said = Path("said").read_text()
         sys.exit(f"the tests of {module} fail before anything is broken:\n{said}")
@@ -174,7 +176,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one change")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("src", "tests", "examples"):
+        for name in ("src", "tests", "examples", "docs"):
             shutil.copytree(HERE.parent / name, Path(folder) / name)
         shutil.copy(HERE.parent / "pyproject.toml", folder)
         os.chdir(folder)

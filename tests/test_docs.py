@@ -1,14 +1,18 @@
-"""The pages of the environments say what the environments declare."""
+"""The pages of environments and learners say what these declare, and what was measured."""
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 from headstart import Domain, envs
+from headstart.configuration import described
 from headstart.envs import ENVIRONMENTS
 from headstart.envs.spec import Parameter
+from headstart.learners import LEARNERS
 
-PAGES = Path(__file__).parents[1] / "docs" / "environments"
+ROOT = Path(__file__).parents[1]
 
 
 def row(name: str, p: Parameter) -> str:
@@ -32,7 +36,41 @@ def declared(name: str) -> str:
     return "\n".join(lines)
 
 
+def settings(name: str) -> str:
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for field, meaning, value in described(LEARNERS.find(name)()):
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        lines.append(f"| `{field}` | {text} | {' '.join(meaning.split())} |")
+    return "\n".join(lines)
+
+
+def learned(kind: str, name: str) -> list[str]:
+    """What was learned in an environment, or by a learner, as `learning.json` has it."""
+    path = ROOT / "benchmarks" / "learning.py"
+    spec = importlib.util.spec_from_file_location("learning", path)
+    learning = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(learning)
+    stored = json.loads(learning.STORED.read_text())
+    assert stored.keys() == learning.CASES.keys()
+    lines = [
+        "| learned with `benchmarks/learning.py` | steps | mean returns, seeds 0, 1, … |",
+        "|---|---|---|",
+    ]
+    for case in learning.CASES.values():
+        if name == (case.environment if kind == "environment" else case.learner["algorithm"]):
+            lines.append(f"| {case.said(stored[case.name])} |")
+    return lines
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_page_says_what_the_environment_declares(name):
-    page = (PAGES / f"{name}.md").read_text()
-    assert declared(name) in page, declared(name)
+def test_a_page_says_what_the_environment_declares_and_what_was_learned_there(name):
+    page = (ROOT / "docs" / "environments" / f"{name}.md").read_text()
+    for text in (declared(name), "\n".join(learned("environment", name))):
+        assert text in page, text
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_page_says_what_the_learner_can_be_set_to_and_what_it_learned(name):
+    page = (ROOT / "docs" / "learners" / f"{name}.md").read_text()
+    for text in (settings(name), "\n".join(learned("learner", name))):
+        assert text in page, text
