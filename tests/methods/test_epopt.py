@@ -1,9 +1,15 @@
 import jax
 import numpy as np
+import pytest
 
+from headstart import Domain, Fixed, Uniform
+from headstart.learners.ppo import PPO
 from headstart.methods import epopt
 from headstart.methods.epopt import EPOpt
+from headstart.methods.epopt_posterior import EPOptPosterior
 from headstart.methods.method import Requirements
+from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
+from headstart.transfer.posterior import Fit
 
 
 def test_the_worst_tenth_by_hand():
@@ -44,3 +50,42 @@ def test_it_learns_from_all_and_then_from_the_worst(monkeypatch):
 
 def test_it_needs_a_source_that_varies():
     assert EPOpt().requires() == Requirements(varied=True, hooks=frozenset({"weights"}))
+
+
+class Told:
+    """In place of the posterior: remembers how many episodes it was told of."""
+
+    def __init__(self):
+        self.episodes = []
+
+    def update(self, source, tried, seed):
+        self.episodes.append(len(tried.returns))
+        return Fit(Domain("probes:Track", wind=0.1), {"wind": 0.1}, {"wind": 0.0}, 1.0)
+
+
+@pytest.mark.parametrize(("limit", "rounds"), [(None, 3), (4, 2), (5, 2), (1, 0)])
+def test_the_posterior_hears_of_every_episode_and_a_round_that_is_not_whole_is_not_begun(
+    monkeypatch, limit, rounds
+):
+    under = []
+
+    def train(learner, source, steps, key, state=None, **more):
+        under.append((source.domain.parameters["wind"], steps))
+        return state
+
+    monkeypatch.setattr(epopt, "train", train)
+    told, learner = Told(), PPO(hidden=(4,))
+    method = EPOptPosterior(
+        posterior=told, learner=learner, episodes_per_round=2, rounds=3, retrain=100, ensemble=0.5
+    )
+    source = CountedSource(Domain("probes:Track", wind=Uniform(-0.5, 0.5)))
+    meter = Meter(episode_limit=limit)
+    target = MeteredTarget(Domain("probes:Track", wind=0.4), Allowance(meter))
+    knowledge = learner.knowledge(learner.init(target.spec, jax.random.key(0)))
+    policies = list(method.adapt(knowledge, source, target, jax.random.key(1)))
+    assert len(policies) == 1 + rounds
+    assert told.episodes == [2, 4, 6][:rounds]
+    assert under == [(Fixed(0.1), 50)] * 2 * rounds
+    assert method.requires() == Requirements(
+        varied=True, starts_from_observations=True, hooks=frozenset({"weights"})
+    )
