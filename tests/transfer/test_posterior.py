@@ -81,6 +81,25 @@ def test_finds_the_mass_of_a_hopper_far_from_the_prior():
     assert source.meter.steps % 64 == 0  # every particle steps
 
 
+class Likelihood(Posterior):
+    """Stops where the ladder would begin, with the log-likelihood of 5 and of 8.8 kg."""
+
+    def ladder(self, prior, log_likelihood, rng):
+        return log_likelihood(np.array([[5.0], [8.8]]))
+
+
+def test_the_likelihood_is_that_of_normal_errors_of_one_step():
+    tried = target_episodes(torso_mass=8.8)
+    source = CountedSource(Domain("hopper", torso_mass=Uniform(3.0, 9.0)))
+    found = Likelihood(particles=2, noise=0.1, transitions=10**6).update(source, tried, seed=0)
+    obs, led = tried.steps.obs["state"], tried.steps.next_obs["state"]
+    sigma = 0.1 * (led - obs).std(0)
+    hopper = envs.start(Domain("hopper", torso_mass=5.0), len(obs), seed=0)
+    told = hopper.start_from({"state": obs})
+    errors = (hopper.step(tried.steps.action).next_obs["state"] - led)[told] / sigma
+    np.testing.assert_allclose(found, [-0.5 * (errors**2).sum(), 0.0], rtol=1e-6, atol=1e-6)
+
+
 def test_observations_that_do_not_tell_the_state_are_left_out():
     tried = target_episodes(torso_mass=8.8)
     tried.steps.obs["state"][::2, -1] = 10.0  # clipped: the speed may have been any above
