@@ -69,6 +69,11 @@ def test_a_method_that_takes_more_than_it_may_is_stopped(during, says, tmp_path)
     assert not (job.folder / "result.json").exists()
 
 
+def test_who_learns_on_the_target_says_so():
+    says = {name for name in METHODS if METHODS.find(name)().requires().learns_on_target}
+    assert says == {"scratch", "finetune"}
+
+
 def refused(problem, label, says, out):
     """Before anything runs or is written."""
     with pytest.raises(HeadstartError, match=says) as caught:
