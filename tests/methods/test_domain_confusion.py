@@ -7,6 +7,7 @@ from headstart import Domain, HeadstartError
 from headstart.errors import AllowanceSpent
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
+from headstart.methods import domain_confusion
 from headstart.methods.domain_confusion import DomainConfusion
 from headstart.problem import with_access
 from headstart.runs.job import check
@@ -59,3 +60,28 @@ def test_frames_that_may_not_be_had_after_all_stop_it_before_it_trains(learner):
     with pytest.raises(AllowanceSpent, match="asked for 500 target observations, 0 of 0 are left"):
         stage(source, target, jax.random.key(0))
     assert source.steps == taken
+
+
+def test_one_frame_in_five_is_held_out():
+    target = MeteredTarget(Domain("probes:Dot", tint=1.0), Allowance(Meter(10, 0, 0)))
+    method = DomainConfusion(observations=10, learner=DQN(hidden=(16,)))
+    adversary = method.adversary(CountedSource(Domain("probes:Dot")), target, jax.random.key(0))
+    assert len(adversary.frames["pixels"]) == 8
+    assert len(adversary.held_out["pixels"]) == 2
+
+
+def test_a_student_is_aligned_gently(monkeypatch):
+    calls = []
+
+    def train(learner, source, steps, key, **more):
+        calls.append((learner.learning_rate, steps, more["knowledge"]))
+        return "aligned"
+
+    monkeypatch.setattr(domain_confusion, "train", train)
+    monkeypatch.setattr(Imitation, "policy", lambda learner, state: state)
+    learner = Imitation(expert="centre", learning_rate=1e-3)
+    method = DomainConfusion(observations=10, steps=64, learner=learner)
+    target = MeteredTarget(Domain("probes:Dot", tint=1.0), Allowance(Meter(10, 0, 0)))
+    source = CountedSource(Domain("probes:Dot"))
+    assert list(method.adapt("known", source, target, jax.random.key(0))) == ["aligned"]
+    assert calls == [(pytest.approx(3e-4), 64, "known")]
