@@ -57,7 +57,7 @@ TESTS = {
     "transfer/density_ratio": "test_settings.py transfer/test_density_ratio.py",
     "transfer/domain_adversarial": "transfer/test_domain_adversarial.py",
     "transfer/posterior": "test_settings.py transfer/test_posterior.py",
-    "methods/darc": "test_settings.py methods/test_darc.py transfer/test_density_ratio.py testing/test_methods.py",
+    "methods/darc": "test_settings.py methods/test_darc.py transfer/test_density_ratio.py",
     "methods/domain_confusion": "test_settings.py methods/test_domain_confusion.py",
     "methods/epopt": "test_settings.py methods/test_epopt.py",
     "methods/epopt_posterior": "test_settings.py methods/test_epopt.py transfer/test_posterior.py",

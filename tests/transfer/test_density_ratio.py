@@ -23,7 +23,7 @@ from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import check
 from headstart.runs.logger import Logger, rows
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
-from headstart.transfer.density_ratio import DensityRatio, calibration_error
+from headstart.transfer.density_ratio import DensityRatio, _inputs, calibration_error
 
 LINE = EnvSpec("line", {"state": Group((1,))}, Actions((1,)), 10)
 CHOICES = replace(LINE, actions=Actions((), (3,)))
@@ -284,3 +284,14 @@ def test_darc_resumes_with_the_same_bits_under_a_limit(tmp_path, monkeypatch):
     for part, leaves in parts.items():
         for name, leaf in leaves.items():
             np.testing.assert_array_equal(leaf, whole[part][name])
+
+
+def test_groups_are_judged_side_by_side_and_choices_as_which_it_is():
+    groups = {"state": Group((2,)), "gear": Group((1,), "choice", (3,))}
+    state = EXACT.init(EnvSpec("here", groups, Actions((1,)), 10), jax.random.key(0))
+    obs = {"state": jnp.array([[1.0, 2.0]]), "gear": jnp.array([[2]])}
+    one = jnp.ones(1)
+    pair, after = _inputs(state, Batch(obs, jnp.array([[0.5]]), one, obs, one, one))
+    assert sorted(pair[0].tolist()) == [0.0, 0.0, 0.5, 1.0, 1.0, 2.0]
+    assert pair[0, -1] == 0.5
+    np.testing.assert_array_equal(pair[0, :-1], after[0])
