@@ -5,6 +5,7 @@ import pytest
 
 from headstart import Domain, HeadstartError
 from headstart.errors import AllowanceSpent
+from headstart.knowledge import Knowledge
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
 from headstart.methods import domain_confusion
@@ -83,5 +84,6 @@ def test_a_student_is_aligned_gently(monkeypatch):
     method = DomainConfusion(observations=10, steps=64, learner=learner)
     target = MeteredTarget(Domain("probes:Dot", tint=1.0), Allowance(Meter(10, 0, 0)))
     source = CountedSource(Domain("probes:Dot"))
-    assert list(method.adapt("known", source, target, jax.random.key(0))) == ["aligned"]
-    assert calls == [(pytest.approx(3e-4), 64, "known")]
+    known = Knowledge()
+    assert list(method.adapt(known, source, target, jax.random.key(0))) == ["aligned"]
+    assert calls == [(pytest.approx(3e-4), 64, known)]

@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from headstart.methods.epopt import EPOpt
 from headstart.methods.epopt_posterior import EPOptPosterior
 from headstart.methods.method import Requirements
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
-from headstart.transfer.posterior import Fit
+from headstart.transfer.posterior import Fit, Posterior
 
 
 def test_the_worst_tenth_by_hand():
@@ -35,7 +37,8 @@ def test_it_learns_from_all_and_then_from_the_worst(monkeypatch):
 
     monkeypatch.setattr(epopt, "train", train)
     method = EPOpt(ensemble=0.3, trajectories=8, minibatch_size=128)
-    assert method.optimise(None, 1000, jax.random.key(0), state="carried") == "learned"
+    source = CountedSource(Domain("probes:Track"))
+    assert method.optimise(source, 1000, jax.random.key(0), state="carried") == "learned"
     usual = method.learner
     assert calls == [
         (usual.num_envs, usual.minibatch_size, 300, {"state": "carried", "span": (0.0, 0.3)}),
@@ -52,11 +55,11 @@ def test_it_needs_a_source_that_varies():
     assert EPOpt().requires() == Requirements(varied=True, hooks=frozenset({"weights"}))
 
 
-class Told:
-    """In place of the posterior: remembers how many episodes it was told of."""
+@dataclass(frozen=True)
+class Told(Posterior):
+    """Remembers how many episodes it was told of, and infers nothing."""
 
-    def __init__(self):
-        self.episodes = []
+    episodes: list[int] = field(default_factory=list)
 
     def update(self, source, tried, seed):
         self.episodes.append(len(tried.returns))

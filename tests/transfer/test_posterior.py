@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import jax
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from headstart import Choice, Domain, HeadstartError, Normal, Uniform, envs
 from headstart.experience.unroll import episodes
 from headstart.learners.ppo import PPO
 from headstart.runs.metering import CountedSource
-from headstart.transfer.posterior import Posterior
+from headstart.transfer.posterior import Fit, Posterior
 
 
 def conjugate(truth, sigma, n, seed):
@@ -81,23 +83,30 @@ def test_finds_the_mass_of_a_hopper_far_from_the_prior():
     assert source.meter.steps % 64 == 0  # every particle steps
 
 
+@dataclass(frozen=True)
 class Likelihood(Posterior):
-    """Stops where the ladder would begin, with the log-likelihood of 5 and of 8.8 kg."""
+    """Keeps the log-likelihood of 5 and of 8.8 kg, where the ladder would begin."""
+
+    found: list[np.ndarray] = field(default_factory=list)
 
     def ladder(self, prior, log_likelihood, rng):
-        return log_likelihood(np.array([[5.0], [8.8]]))
+        self.found.append(log_likelihood(np.array([[5.0], [8.8]])))
+        return Fit(prior, {}, {}, 1.0)
 
 
 def test_the_likelihood_is_that_of_normal_errors_of_one_step():
     tried = target_episodes(torso_mass=8.8)
     source = CountedSource(Domain("hopper", torso_mass=Uniform(3.0, 9.0)))
-    found = Likelihood(particles=2, noise=0.1, transitions=10**6).update(source, tried, seed=0)
+    posterior = Likelihood(particles=2, noise=0.1, transitions=10**6)
+    posterior.update(source, tried, seed=0)
     obs, led = tried.steps.obs["state"], tried.steps.next_obs["state"]
     sigma = 0.1 * (led - obs).std(0)
     hopper = envs.start(Domain("hopper", torso_mass=5.0), len(obs), seed=0)
     told = hopper.start_from({"state": obs})
     errors = (hopper.step(tried.steps.action).next_obs["state"] - led)[told] / sigma
-    np.testing.assert_allclose(found, [-0.5 * (errors**2).sum(), 0.0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        posterior.found[0], [-0.5 * (errors**2).sum(), 0.0], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_observations_that_do_not_tell_the_state_are_left_out():
