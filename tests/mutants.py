@@ -25,6 +25,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import headstart
 
@@ -50,7 +51,8 @@ TESTS = {
     "runs/metering": "runs/test_metering.py testing/test_methods.py",
     "learners/ppo": "test_settings.py learners/test_ppo.py",
     "learners/sac": "test_settings.py learners/test_sac.py learners/test_off_policy.py",
-    "learners/dqn": "test_settings.py learners/test_dqn.py learners/test_off_policy.py",
+    "learners/dqn": "test_settings.py learners/test_dqn.py learners/test_off_policy.py "
+    "transfer/test_domain_adversarial.py",
     "learners/off_policy": "learners/test_off_policy.py learners/test_sac.py",
     "learners/imitation": "test_settings.py learners/test_imitation.py",
     "learners/train": "learners/test_train.py envs/test_jax_env.py",
@@ -74,8 +76,6 @@ KEPT = re.compile(
 """The kinds of change: one or two for each sign in the code, of the ten that Cosmic Ray has."""
 SETTING = re.compile(r"\s+\w+: [^=]+ = |@dataclass|@runtime_checkable|\s*@staticmethod")
 """A field and its default, which is a setting and no logic; and words that only guard."""
-
-
 OPTIONS = "-x -q -p no:cacheprovider -o addopts= -W ignore::pytest.PytestAssertRewriteWarning"
 HEADS = ("---", "+++", "@@")
 
@@ -97,9 +97,9 @@ def changes(module: str) -> dict[str, str]:
     return found
 
 
-def ours() -> list[str]:
-    """The modules of ours that have been imported."""
-    return [name for name in sys.modules if name.partition(".")[0] == "headstart"]
+def stored() -> dict[str, Any]:
+    """What is known, by module."""
+    return json.loads(STORED.read_text()) if STORED.exists() else {}
 
 
 def tests_fail(module: str, timeout: float) -> bool:
@@ -112,8 +112,7 @@ def tests_fail(module: str, timeout: float) -> bool:
             os.dup2(said, 1)
             os.dup2(said, 2)
             paths = [f"tests/{name}" for name in TESTS[module].split()]
-            status = pytest.main([*OPTIONS.split(), *paths])
-            os._exit(status)
+            os._exit(pytest.main([*OPTIONS.split(), *paths]))
         except BaseException:
             traceback.print_exc()
         finally:
@@ -137,14 +136,13 @@ def short(change: str) -> str:
 def sweep(module: str, sample: int | None, seed: int, timeout: float) -> None:
     """Try what was not tried of a module, and keep what survives."""
     path, every = Path(f"src/headstart/{module}.py"), changes(module)
-    before = json.loads(STORED.read_text()).get(module, {}) if STORED.exists() else {}
+    before = stored().get(module, {})
     noticed = {change for change in every if short(change) in before.get("noticed", [])}
-    survived = {c: why for c, why in before.get("survivors", {}).items() if c in every}
-    survivors = {change: why for change, why in survived.items() if why}
-    left = [change for change in every if change not in noticed | survived.keys()]
+    survivors = {c: why for c, why in before.get("survivors", {}).items() if c in every}
+    left = [change for change in every if change not in noticed | survivors.keys()]
     if sample is not None:
         left = random.Random(seed).sample(left, min(sample, len(left)))
-    left += survived.keys() - survivors.keys()
+    left += [change for change, why in survivors.items() if not why]
     if left and tests_fail(module, timeout):
         said = Path("said").read_text()
         sys.exit(f"the tests of {module} fail before anything is broken:\n{said}")
@@ -154,12 +152,13 @@ def sweep(module: str, sample: int | None, seed: int, timeout: float) -> None:
         path.write_text(every[change])
         if tests_fail(module, timeout):
             noticed.add(change)
+            survivors.pop(change, None)
         else:
             survivors[change] = ""
         path.write_text(source)
-        table = json.loads(STORED.read_text()) if STORED.exists() else {}
         names = sorted(short(change) for change in noticed)
-        table[module] = {"changes": len(every), "noticed": names, "survivors": survivors}
+        row = {"changes": len(every), "noticed": names, "survivors": survivors}
+        table = stored() | {module: row}
         STORED.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     print(f"{module}: {len(noticed)} of {len(every)} changes noticed, {len(survivors)} not")
     for change, why in survivors.items():
@@ -182,8 +181,8 @@ def main() -> None:
         os.chdir(folder)
         sys.path.insert(0, f"{folder}/src")
         os.environ["PYTHONPATH"] = f"{folder}/src"
-        for name in ours():
-            del sys.modules[name]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "headstart"]:
+            del sys.modules[name]  # each fork imports them from the copy
         for module in options.modules or TESTS:
             sweep(module, options.sample, options.seed, options.timeout)
 

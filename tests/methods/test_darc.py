@@ -4,20 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from headstart.learners.sac import SAC
-from headstart.methods.darc import Darc
+from headstart.problem import with_access
+from headstart.runs.job import configured
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
-from headstart.transfer.density_ratio import DensityRatio
 from small import TRACK
 
-METHOD = Darc(
-    steps=256,
-    ratio=DensityRatio(warmup=64, after=64, random_steps=32, every=4, hidden=(8,)),
-    learner=SAC(
-        hidden=(16,), num_envs=2, rollout_length=8, batch_size=16, learning_starts=64,
-        updates_per_step=0.5,
-    ),
-)  # fmt: skip
+METHOD = configured(with_access(TRACK, steps=500), "darc", {})
 SOURCE = TRACK.source
 
 
@@ -40,11 +32,8 @@ def test_the_moves_that_are_drawn_are_steps_of_the_source(knowledge):
     target = MeteredTarget(TRACK.target, Allowance(Meter()))
     policy = next(METHOD.adapt(knowledge, CountedSource(SOURCE), target, jax.random.key(1)))
     moves = METHOD.moves(knowledge, policy, SOURCE)
-    assert (
-        moves.obs.shape
-        == moves.next_obs.shape
-        == (2 * 16 * 100, *target.spec.groups["state"].shape)
-    )
-    assert moves.value.shape == (2 * 16 * 100,)
+    num = 2 * 16 * 100
+    assert moves.obs.shape == moves.next_obs.shape == (num, *target.spec.groups["state"].shape)
+    assert moves.value.shape == (num,)
     assert np.isfinite(moves.value).all()
     assert np.abs(moves.value).max() > 0
