@@ -5,8 +5,10 @@ import sys
 import headstart
 
 headstart.prepare_jax()
-# What the tests compile is run once or twice: as JAX's own tests do, they go without optimisations.
+# What the tests compile is run once or twice: as JAX's own tests do, they go without optimisations,
+# and without XLA's newer way of fusing, which makes compiling take twice as long.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest

@@ -91,7 +91,8 @@ def test_a_compiled_rollout_is_what_the_steps_would_have_been(name, memory, step
 
     compiled = played()
     step_by_step()
-    same_bits(compiled, played())
+    # An arrow's flight is a sum of products, which are rounded once or twice, as they are fused.
+    (same if name == "archery" else same_bits)(compiled, played())
     seen, carry, counts, _ = compiled
     assert counts["steps"] == 2 * 12 * 4
     ended = [steps.terminated | steps.truncated for steps, *_ in seen]

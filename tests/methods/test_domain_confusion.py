@@ -46,7 +46,7 @@ def test_frames_that_may_not_be_had_are_missed_before_it_runs(learner, limit, be
         check(problem, method, "domain-confusion")
 
 
-@pytest.mark.parametrize("learner", [DQN(hidden=(16,)), Imitation(expert="centre")])
+@pytest.mark.parametrize("learner", [DQN(hidden=(16,)), Imitation(expert="centre", updates=20)])
 def test_frames_that_may_not_be_had_after_all_stop_it_before_it_trains(learner):
     """A student learns to act without a frame of the target; its alignment takes them."""
     source, meter = CountedSource(Domain("probes:Dot")), Meter(0, 0, 0)

@@ -4,6 +4,7 @@ from headstart import envs
 from headstart.testing import check_environment, examine
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("name", [*envs.ENVIRONMENTS, "probes:Track", "gym:CartPole-v1"])
 def test_what_is_registered_keeps_what_it_declares(name):
     findings = examine(name)
