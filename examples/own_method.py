@@ -13,7 +13,7 @@ from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.methods.method import Method
 from headstart.methods.source_only import SourceOnly
-from headstart.policies.policy import ActorPolicy, policy_from
+from headstart.policies.policy import ActorPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,6 @@ class Cautious(Method):
     def adapt(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
-        policy = policy_from(knowledge)
+        (policy,) = super().adapt(knowledge, source, target, key)
         last = policy.actor.mean.weights[-1] * self.shrink
         yield eqx.tree_at(lambda p: p.actor.mean.weights[-1], policy, last)

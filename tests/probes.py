@@ -200,6 +200,15 @@ class Climb(JaxEnvironment):
         return jnp.stack([state, p["rate"]])
 
 
+class Lost(Climb):
+    """It begins nowhere."""
+
+    name = "probes:Lost"
+
+    def reset(self, p, key):
+        return jnp.float32(jnp.nan)
+
+
 class Gears(JaxEnvironment):
     """In JAX: a crank of eight teeth, turned by hand and by chance, through a `gear`.
 

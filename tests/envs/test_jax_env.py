@@ -340,6 +340,8 @@ def test_nan_is_named_in_both_loops():
     running.step(np.zeros((2, 1)))
     with pytest.raises(SimulationError, match=says):
         running.step(np.zeros((2, 1)))
+    with pytest.raises(SimulationError, match="Lost met an observation that is not finite"):
+        envs.start(Domain("probes:Lost"), 2, seed=0).reset()
     with pytest.raises(SimulationError, match="action that is not finite: learning has diverged"):
         running.step(np.full((2, 1), np.nan))
 

@@ -108,6 +108,7 @@ class JaxVectorEnv(AbstractVectorEnv):
             self._view, self._running, chosen, self._draws(), self._next_key()
         )
         self._read_values()
+        self._check(obs)
         pick = slice(None) if rows is None else rows
         return {name: np.array(group)[pick] for name, group in obs.items()}
 
@@ -131,7 +132,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         self._read_values()
         pick = slice(None) if rows is None else rows
         found: Step = jax.tree.map(lambda column: np.array(column)[pick], step)
-        self._check(action, found.reward, found.next_obs)
+        self._check(found.next_obs, action=action, reward=found.reward)
         return found
 
     def scan(
@@ -153,7 +154,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         )  # fmt: skip
         self._count += steps
         self._read_values()
-        self._check(columns.action, columns.reward, columns.next_obs)
+        self._check(columns.next_obs, action=columns.action, reward=columns.reward)
         return columns, told, memory
 
     def state(self) -> dict[str, np.ndarray]:
@@ -207,17 +208,18 @@ class JaxVectorEnv(AbstractVectorEnv):
         self._count += 1
         return jax.random.fold_in(self._key, self._count - 1)
 
-    def _check(self, action: Any, reward: Any, obs: Mapping[str, Any]) -> None:
-        met = [("action", action), ("reward", reward)]
-        for what, array in met + [("observation", group) for group in obs.values()]:
-            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(np.asarray(array)).all():
+    def _check(self, obs: Mapping[str, Any], action: Any = (), reward: Any = ()) -> None:
+        met = [("an action", action), ("a reward", reward)]
+        for what, array in met + [("an observation", group) for group in obs.values()]:
+            found = np.asarray(array)
+            if np.issubdtype(found.dtype, np.floating) and not np.isfinite(found).all():
                 blame = (
                     "learning has diverged; lower the learning rate"
-                    if what == "action"
+                    if what == "an action"
                     else "narrow the range of its parameters, or mend the environment"
                 )
                 raise SimulationError(
-                    f"{self.environment.name} met a {what} that is not finite: {blame}"
+                    f"{self.environment.name} met {what} that is not finite: {blame}"
                 )
 
 
