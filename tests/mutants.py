@@ -53,7 +53,7 @@ TESTS = {
     "learners/sac": "test_settings.py learners/test_sac.py learners/test_off_policy.py",
     "learners/dqn": "test_settings.py learners/test_dqn.py learners/test_off_policy.py "
     "transfer/test_domain_adversarial.py",
-    "learners/off_policy": "learners/test_off_policy.py learners/test_sac.py",
+    "learners/off_policy": "learners/test_off_policy.py learners/test_sac.py methods/test_darc.py",
     "learners/imitation": "test_settings.py learners/test_imitation.py",
     "learners/train": "learners/test_train.py envs/test_jax_env.py",
     "transfer/density_ratio": "test_settings.py transfer/test_density_ratio.py",

@@ -8,10 +8,11 @@ import pytest
 from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.replay import Replay
+from headstart.experience.transforms import BatchTransform
 from headstart.experience.unroll import begin, unroll
 from headstart.learners import off_policy
 from headstart.learners.dqn import DQN
-from headstart.learners.learner import NO_HOOKS, Progress
+from headstart.learners.learner import NO_HOOKS, Hooks, Progress
 from headstart.learners.sac import SAC
 from headstart.learners.train import train
 from headstart.policies.policy import UniformPolicy
@@ -45,8 +46,9 @@ def test_updates_in_one_call_are_those_of_separate_calls():
     assert eqx.tree_equal(replay, many.replay)
 
 
-def test_gradient_steps_are_as_many_as_stated(monkeypatch):
-    """2.5 for each of the 8 rollouts after the random ones."""
+@pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])
+def test_gradient_steps_are_as_many_as_stated(each, taken, monkeypatch):
+    """For each of the 8 rollouts of 8 steps after the random ones."""
     counts = []
 
     def counted(learner, count, transform, replay, agent, judge, *_):
@@ -54,9 +56,27 @@ def test_gradient_steps_are_as_many_as_stated(monkeypatch):
         return replay, agent, judge, {}
 
     monkeypatch.setattr(off_policy, "_update", counted)
-    few = replace(SMALL, rollout_length=2, learning_starts=16, updates_per_step=0.3125)
+    few = replace(SMALL, rollout_length=2, learning_starts=16, updates_per_step=each)
     train(few, CountedSource(Domain("archery")), 80, jax.random.key(0))
-    assert counts == [0, 0] + [2, 3] * 4
+    assert counts == [0, 0, *taken]
+
+
+class Tallied(BatchTransform):
+    """A transform that counts batches, and pays nothing for what was done."""
+
+    def __call__(self, state, batch, reference, steps, key):
+        return state + 1, batch._replace(reward=0 * batch.reward), {"steps_then": steps}
+
+
+def test_every_batch_is_transformed():
+    running = envs.start(Domain("archery"), 4, 0)
+    uniform = UniformPolicy(SPEC.actions)
+    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    fresh = SMALL.init(SPEC, jax.random.key(0)).with_transform(0)
+    hooks = Hooks(None, Tallied(), fresh.replay.add(rollout.steps))
+    found, log = SMALL.update(fresh, rollout, Progress(120, 1000), hooks, jax.random.key(3))
+    assert int(found.transform) == 20
+    assert float(log["steps_then"]) == 160
 
 
 def test_the_random_steps_are_whole_rollouts():

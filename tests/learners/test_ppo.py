@@ -247,6 +247,15 @@ def test_once_the_policy_stands_still_it_does_so_for_the_rest_of_the_update():
     assert not np.allclose(thrice.critic.value.weights[0], once.critic.value.weights[0])
 
 
+def test_the_log_is_of_the_last_minibatch_that_counts():
+    """Of four, two are padding."""
+    ppo = replace(SMALL, minibatch_size=32, epochs=1)
+    state, data = ppo.init(SPEC, jax.random.key(0)), experience(128)
+    counts = (np.arange(128) < 64).astype(np.float32)[:, None]
+    _, log = updated(ppo, state, data._replace(valid=counts))
+    assert float(log["value_loss"]) > 0
+
+
 def test_the_divergence_by_hand():
     """E[ρ − 1 − log ρ] of the policies after one epoch and before it, normalised alike."""
     state, data = stopping(2).init(SPEC, jax.random.key(0)), experience(128)
@@ -288,6 +297,12 @@ def test_the_policy_stops_where_max_kl_says():
         return float(sum(jax.tree.leaves(changes)))
 
     assert 0 < distance(near.policy.actor) < 0.1 * distance(far.policy.actor)
+
+
+def test_actor_and_critic_remember_each_in_their_own_way():
+    fresh = replace(SMALL, memory="gru", memory_size=4).init(SPEC, jax.random.key(0))
+    own, critics = (jax.tree.leaves(part.memory) for part in (fresh.policy, fresh.critic))
+    assert any((a != b).any() for a, b in zip(own, critics, strict=True))
 
 
 def test_grafting_carries_only_what_is_held():

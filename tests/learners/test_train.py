@@ -108,6 +108,21 @@ def test_who_learns_on_policy_learns_from_every_round_of_episodes(memory):
         assert not eqx.tree_equal(before.actor, after.actor)
 
 
+class Watched(PPO):
+    shares = []
+
+    def update(self, state, rollout, progress, hooks, key):
+        self.shares.append(progress.share)
+        return super().update(state, rollout, progress, hooks, key)
+
+
+def test_on_a_target_learning_rates_stand_where_they_start():
+    learner = Watched(**vars(CLIMBING))
+    track = target("probes:Track", 4)
+    list(improve(learner, track, learner.init(track.spec, jax.random.key(0)), 2, jax.random.key(1)))
+    assert learner.shares == [0.0, 0.0]
+
+
 def test_improving_without_an_end_is_refused():
     endless = MeteredTarget(Domain("probes:Track"), Allowance(Meter()))
     rounds = improve(SMALL, endless, SMALL.init(SPEC, jax.random.key(0)), 1, jax.random.key(1))
@@ -171,6 +186,8 @@ def test_hooks_that_a_learner_does_not_know_are_refused():
         train(SMALL, archery, 320, key, weights=lambda returns: returns)
     with pytest.raises(HeadstartError, match="this training cannot use PPO, .* no 'transform'"):
         train(CLIMBING, climb, 320, key, transform=DensityRatio())
+    with pytest.raises(ValueError, match="come together"):
+        train(SMALL, climb, 320, key, transform=DensityRatio())
     assert archery.steps == climb.steps == 0
     with pytest.raises(HeadstartError, match="epopt cannot use Imitation, .* no 'weights'"):
         check_accepts(Imitation(), {"weights"}, "epopt")

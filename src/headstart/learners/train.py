@@ -76,8 +76,8 @@ def train(
         state: to go on from; a fresh one if not given.
         knowledge: what a fresh one starts from, if it knows something.
         auxiliary: a further loss on the encoders.
-        transform: changes batches; `target` is stepped as often as it says, for its reference.
-        target: see `transform`.
+        transform: changes batches by what is seen of `target`, stepped as often as it says.
+        target: for a transform.
         weights: of episodes, from their returns.
         stage: the number of this training in a method that trains several times, so that a
             checkpoint is resumed in its own.
@@ -88,11 +88,14 @@ def train(
 
     Raises:
         HeadstartError: the learner does not know a hook, or does not suit the source.
+        ValueError: a transform without a target, or the reverse.
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
     hooks = Hooks(auxiliary, transform)
     wanted = hooks.wanted if weights is None else hooks.wanted | {"weights"}
     check_accepts(learner, wanted, "this training")
+    if (transform is None) != (target is None):
+        raise ValueError("a transform and a target come together")
     collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
     spec = collector.envs.spec
     if state is None:
