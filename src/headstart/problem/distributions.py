@@ -29,6 +29,10 @@ class Distribution(Protocol):
         """The only values that it takes, if they can be listed."""
         ...
 
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        """The values below which a share of the mass lies; `share` in [0, 1]."""
+        ...
+
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray: ...
     def log_prob(self, value: np.ndarray) -> np.ndarray: ...
 
@@ -56,6 +60,9 @@ class Fixed:
     @property
     def values_taken(self) -> tuple[float, ...]:
         return (self.value,)
+
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        return np.full(np.shape(share), float(self.value))
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return np.full(n, float(self.value))
@@ -86,8 +93,11 @@ class Uniform:
     def values_taken(self) -> None:
         return None
 
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        return self.low + (self.high - self.low) * np.asarray(share)
+
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.uniform(self.low, self.high, n)
+        return self.quantile(rng.random(n))
 
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         inside = (np.asarray(value) >= self.low) & (np.asarray(value) <= self.high)
@@ -117,8 +127,12 @@ class LogUniform:
     def values_taken(self) -> None:
         return None
 
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        low, high = math.log(self.low), math.log(self.high)
+        return np.exp(low + (high - low) * np.asarray(share))
+
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return np.exp(rng.uniform(math.log(self.low), math.log(self.high), n))
+        return self.quantile(rng.random(n))
 
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
@@ -172,12 +186,16 @@ class Normal:
     def values_taken(self) -> None:
         return None
 
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    def quantile(self, share: np.ndarray) -> np.ndarray:
         from scipy.special import ndtri
 
         a, b, sign = self._bounds
-        z = ndtri(rng.uniform(_cumulative(a), _cumulative(b), n))
+        below = np.asarray(share) if sign > 0 else 1 - np.asarray(share)
+        z = ndtri(_cumulative(a) + (_cumulative(b) - _cumulative(a)) * below)
         return np.clip(self.loc + sign * self.scale * z, self.low, self.high)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return self.quantile(rng.random(n))
 
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, float)
@@ -186,6 +204,26 @@ class Normal:
             -0.5 * z**2 - math.log(self.scale * math.sqrt(2 * math.pi)) - math.log(self._mass())
         )
         return np.where((value >= self.low) & (value <= self.high), density, -np.inf)
+
+
+def truncated(mean: float, std: float, low: float, high: float) -> Normal:
+    """The normal on [low, high] that has this mean and deviation, or the nearest that there is."""
+    from scipy.optimize import least_squares
+    from scipy.stats import truncnorm
+
+    width = high - low
+
+    def made(x: np.ndarray) -> tuple[float, float]:
+        return float(low + width * x[0]), float(width * math.exp(x[1]))
+
+    def misses(x: np.ndarray) -> np.ndarray:
+        loc, scale = made(x)
+        cut = truncnorm((low - loc) / scale, (high - loc) / scale, loc, scale)
+        return np.array([cut.mean() - mean, cut.std() - std]) / std
+
+    start = [(mean - low) / width, math.log(std / width)]
+    found = least_squares(misses, start, bounds=([-1, -12], [2, 1]))
+    return Normal(*made(found.x), low, high)
 
 
 @dataclass(frozen=True)
@@ -224,8 +262,12 @@ class Choice:
     def values_taken(self) -> tuple[float, ...]:
         return self.values
 
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        below = np.cumsum(self.probs)[:-1]
+        return np.asarray(self.values)[np.searchsorted(below, share, side="right")]
+
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.choice(np.asarray(self.values), size=n, p=np.asarray(self.probs))
+        return self.quantile(rng.random(n))
 
     def log_prob(self, value: np.ndarray) -> np.ndarray:
         hit = np.asarray(value, float)[..., None] == np.asarray(self.values)
