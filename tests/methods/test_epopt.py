@@ -63,7 +63,8 @@ class Told(Posterior):
 
     def update(self, source, tried, seed):
         self.episodes.append(len(tried.returns))
-        return Fit(Domain("probes:Track", wind=0.1), {"wind": 0.1}, {"wind": 0.0}, 1.0)
+        wind = Domain("probes:Track", wind=0.1)
+        return Fit(wind, {"wind": 0.1}, {"wind": 0.0}, [[1.0]], 1.0, 1.0, 0.5)
 
 
 @pytest.mark.parametrize(("limit", "rounds"), [(None, 3), (4, 2), (5, 2), (1, 0)])

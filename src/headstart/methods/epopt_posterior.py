@@ -82,7 +82,7 @@ class EPOptPosterior(Method):
             fit = self.posterior.update(source, Episodes.joined(seen), seed_from(fit_key))
             target.log(
                 phase="posterior", episodes=target.episodes, mean=fit.mean, std=fit.std,
-                effective=fit.effective,
+                correlation=fit.correlation, effective=fit.effective, beta=fit.beta, chi2=fit.chi2,
             )  # fmt: skip
             under = source.at(fit.domain)
             state = self.pretraining.optimise(under, self.retrain, train_key, state)

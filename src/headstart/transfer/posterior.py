@@ -32,7 +32,6 @@ from headstart.experience.transition import Episodes
 from headstart.problem.distributions import Choice, Distribution, Fixed, truncated
 from headstart.problem.domain import Domain
 
-
 FREEDOM = 20.0
 """Degrees of freedom of the t distribution that particles are drawn from."""
 
