@@ -109,7 +109,7 @@ def main() -> None:
         results = [Result.read(job.folder / "result.json") for job in row]
         found[name] = [float(f"{result.shots[0].score:.4g}") for result in results]
         rows = {name: found[name], "  stored": stored.get(name, [])}
-        told = {what: estimate([scores]) for what, scores in rows.items() if scores}
+        told = {what: estimate(scores) for what, scores in rows.items() if scores}
         for what, e in told.items():
             print(f"{what:<20}{e.value:8.4g} [{e.low:.4g}, {e.high:.4g}]")
         if "  stored" in told and told[name].high < told["  stored"].low:

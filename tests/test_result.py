@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from scipy.stats import trim_mean
+from scipy.stats import trim_mean, ttest_ind
 
 from headstart.errors import HeadstartError
 from headstart.result import (
     Result,
     Shot,
     area,
+    difference,
     estimate,
     iqm,
     median_time,
@@ -67,30 +68,51 @@ def test_interquartile_mean_by_hand():
     assert iqm([0, 4, 5, 6, 9, 10, 11, 99]) == pytest.approx((5 + 6 + 9 + 10) / 4)
 
 
-def test_bootstrap_resamples_within_strata():
-    # Two tasks whose runs agree: whatever is drawn, each task gives its own value.
-    both = estimate([[1.0] * 5, [3.0] * 5])
-    assert (both.low, both.high) == (2.0, 2.0)
-    assert (estimate([[1.0, 1.0]]).low, estimate([[1.0, 1.0]]).interval) == (1.0, "[1, 1]")
-    assert (estimate([[1.0]]).low, estimate([[1.0]]).interval) == (None, "")
+def test_an_interval_of_three_is_students():
+    found = estimate([1.0, 2.0, 6.0])
+    error = np.sqrt(7.0 / 3)  # the variance is 7, and 4.303 is Student's quantile
+    assert found.value == 3
+    assert (found.low, found.high) == pytest.approx(
+        (3 - 4.303 * error, 3 + 4.303 * error), rel=1e-3
+    )
+    assert (estimate([1.0, 1.0]).low, estimate([1.0, 1.0]).interval) == (1.0, "[1, 1]")
+    assert (estimate([1.0]).low, estimate([1.0]).interval) == (None, "")
+    with pytest.raises(ValueError, match="at least one run"):
+        estimate([])
 
 
-def test_bootstrap_interval_against_an_independent_one():
-    scores = np.random.default_rng(1).normal(10, 2, 12)
-    ours = estimate([scores], reps=20_000)
-    rng = np.random.default_rng(2)
-    drawn = [trim_mean(rng.choice(scores, 12), 0.25) for _ in range(20_000)]
-    np.testing.assert_allclose([ours.low, ours.high], np.quantile(drawn, [0.025, 0.975]), atol=0.05)
-    assert ours.value == pytest.approx(trim_mean(scores, 0.25))
+def test_an_interval_of_eight_by_hand():
+    """The middle half is 2, 3, 4, 9; the others are drawn in to 2 and 9."""
+    found = estimate([0.0, 1.0, 2.0, 3.0, 4.0, 9.0, 50.0, 99.0])
+    error = np.sqrt(7 * np.var([2, 2, 2, 3, 4, 9, 9, 9], ddof=1) / (4 * 3))
+    assert found.value == 4.5
+    assert found.high - found.value == pytest.approx(3.182 * error, rel=1e-3)
+    assert found.value - found.low == pytest.approx(3.182 * error, rel=1e-3)
 
 
-def test_bootstrap_covers_the_truth():
+@pytest.mark.parametrize(("more", "less"), [(3, 3), (5, 5), (10, 7)])
+def test_a_difference_against_scipys_test_of_trimmed_means(more, less):
+    rng = np.random.default_rng(more)
+    a, b = rng.normal(1, 1, more), rng.normal(0, 3, less)
+    theirs = ttest_ind(a, b, equal_var=False, trim=0.25)
+    ours = difference(a, b, level=1 - theirs.pvalue)  # an interval that just touches 0
+    assert ours.value == pytest.approx(trim_mean(a, 0.25) - trim_mean(b, 0.25))
+    assert min(abs(ours.low), abs(ours.high)) == pytest.approx(0, abs=1e-6)
+    wider = difference(a, b, level=1 - theirs.pvalue / 2)
+    assert wider.low < 0 < wider.high
+    assert difference(b, a).high == pytest.approx(-difference(a, b).low)
+
+
+def test_a_difference_of_runs_that_agree():
+    assert difference([2.0, 2.0], [1.0, 1.0]).interval == "[1, 1]"
+    assert difference([2.0], [1.0, 1.0]).low is None
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5, 10])
+def test_the_interval_covers_the_truth(runs):
     rng = np.random.default_rng(3)
-    hits = 0
-    for _ in range(200):
-        found = estimate([rng.normal(0, 1, 20)], reps=500)
-        hits += found.low <= 0 <= found.high
-    assert 0.88 <= hits / 200 <= 1.0
+    found = [estimate(rng.normal(0, 1, runs)) for _ in range(1000)]
+    assert 0.92 <= np.mean([e.low <= 0 <= e.high for e in found]) <= 0.97
 
 
 def test_results_round_trip_and_damage_is_named(tmp_path):

@@ -86,38 +86,61 @@ class Estimate:
 
 def iqm(scores: Sequence[float] | np.ndarray) -> float:
     """The mean of the middle half (Agarwal et al., NeurIPS 2021, arXiv 2108.13264)."""
-    from scipy.stats import trim_mean
-
-    return float(trim_mean(np.asarray(scores, float), 0.25))
+    return _trimmed(scores)[0]
 
 
-def estimate(
-    strata: Sequence[Sequence[float] | np.ndarray],
-    reps: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """The interquartile mean over all runs, with a stratified percentile bootstrap.
+def estimate(scores: Sequence[float] | np.ndarray, level: float = 0.95) -> Estimate:
+    """The interquartile mean, with Student's interval for it (Tukey and McLaughlin, 1963).
 
-    Each stratum (a task) is resampled on its own, with replacement, as often as it has runs.
+    Its deviation is that of all scores with the outer quarters drawn in to the middle half, and its
+    degrees of freedom are those of the middle half; with fewer than four scores it is Student's
+    interval for a mean. A bootstrap over three runs covers the truth 74 times in 100, this one 95
+    (`benchmarks/coverage.py`).
 
     Raises:
-        ValueError: there is no run.
+        ValueError: there is no score.
     """
-    pooled = np.concatenate([np.asarray(s, float) for s in strata])
-    if not len(pooled):
+    value, square, half = _trimmed(scores)
+    return _estimate(value, square, half - 1, len(scores), level)
+
+
+def difference(
+    more: Sequence[float] | np.ndarray, less: Sequence[float] | np.ndarray, level: float = 0.95
+) -> Estimate:
+    """How far the interquartile mean of one group of runs is above another's (Yuen, 1974).
+
+    Raises:
+        ValueError: a group is empty.
+    """
+    (a, a_square, a_half), (b, b_square, b_half) = _trimmed(more), _trimmed(less)
+    runs, square = min(len(more), len(less)), a_square + b_square
+    if not square:
+        return Estimate(a - b, *((a - b,) * 2 if runs > 1 else (None, None)), runs)
+    parts = a_square**2 / max(a_half - 1, 1), b_square**2 / max(b_half - 1, 1)
+    return _estimate(a - b, square, square**2 / sum(parts), runs, level)
+
+
+def _trimmed(scores: Sequence[float] | np.ndarray) -> tuple[float, float, int]:
+    """The mean of the middle half, its squared standard error, and how many scores are in it."""
+    ordered = np.sort(np.asarray(scores, float))
+    n, cut = len(ordered), len(ordered) // 4
+    if not n:
         raise ValueError("an estimate needs at least one run")
-    if any(len(stratum) < 2 for stratum in strata):
-        return Estimate(iqm(pooled), None, None, len(pooled))
-    rng = np.random.default_rng(seed)
-    drawn = [
-        np.asarray(s, float)[rng.integers(len(s), size=(reps, len(s)))] for s in strata
-    ]  # [reps, runs] each
-    resampled = np.sort(np.concatenate(drawn, axis=1), axis=1)
-    cut = int(0.25 * resampled.shape[1])
-    means = resampled[:, cut : resampled.shape[1] - cut].mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(iqm(pooled), float(low), float(high), len(pooled))
+    middle = ordered[cut : n - cut]
+    if n == 1:
+        return float(middle[0]), 0.0, 1
+    drawn_in = np.clip(ordered, middle[0], middle[-1])
+    half = len(middle)
+    return float(middle.mean()), float((n - 1) * drawn_in.var(ddof=1) / (half * (half - 1))), half
+
+
+def _estimate(value: float, square: float, freedom: float, runs: int, level: float) -> Estimate:
+    from scipy.special import stdtrit
+
+    if runs < 2:
+        return Estimate(value, None, None, runs)
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(square)
+    return Estimate(value, value - reach, value + reach, runs)
 
 
 @dataclass(frozen=True)
@@ -146,10 +169,10 @@ def transfer(
     before = {result.seed: result.shots[0].score for result in scratch}
     gains = [r.shots[0].score - before[r.seed] for r in results if r.seed in before]
     return Transfer(
-        zero_shot=estimate([[r.shots[0].score for r in results]]),
-        asymptotic=estimate([[r.shots[-1].score for r in results]]),
-        area=estimate([[area(r) for r in results]]),
-        jumpstart=estimate([gains]) if gains else None,
+        zero_shot=estimate([r.shots[0].score for r in results]),
+        asymptotic=estimate([r.shots[-1].score for r in results]),
+        area=estimate([area(r) for r in results]),
+        jumpstart=estimate(gains) if gains else None,
         times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
         source_steps=float(np.mean([r.source["steps"] for r in results])),
         target_observations=float(np.mean([r.target["observations"] for r in results])),

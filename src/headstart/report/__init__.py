@@ -71,7 +71,6 @@ def write(folder: Path) -> Path:
         moves_figure=_moves_figure(folder, jobs, problem),
         movies=_movies(folder, results, problem),
         seeds={label: [r.seed for r in runs] for label, runs in results.items()},
-        fewest=min(len(runs) for runs in results.values()),
         unfinished=unfinished,
         versions=first.versions,
     )
@@ -193,7 +192,7 @@ def _shots_figure(results: Results):
     fig, (axis,) = figure()
     for index, (label, runs) in enumerate(results.items()):
         scores = np.array([[shot.score for shot in run.shots] for run in runs])
-        band(axis, shots, [estimate([column]) for column in scores.T], label, index)
+        band(axis, shots, [estimate(column) for column in scores.T], label, index)
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xticks(shots, [str(shot) for shot in shots])
     axis.minorticks_off()
@@ -220,7 +219,7 @@ def _sweep_figure(results: Results):
     for axis, kind in zip(axes, ("zero_shot", "adapted"), strict=True):
         for index, (label, runs) in enumerate(results.items()):
             scores = np.array([[np.mean(row[kind]) for row in run.sweep] for run in runs])
-            band(axis, values, [estimate([column]) for column in scores.T], label, index)
+            band(axis, values, [estimate(column) for column in scores.T], label, index)
         axis.set_xlabel(swept[0]["parameter"])
     axes[0].set_title("before any target episode")
     axes[1].set_title("after the last shot")

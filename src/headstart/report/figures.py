@@ -61,7 +61,7 @@ def band(
 
 def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:
     """The interquartile mean of `scores` as a bar, its interval a line, and every score a dot."""
-    found = estimate([scores])
+    found = estimate(scores)
     axis.barh(row, found.value, color=colour(index), alpha=0.35)
     if found.low is not None and found.high is not None:
         axis.plot([found.low, found.high], [row, row], color=colour(index), linewidth=1)

@@ -76,7 +76,7 @@ def shown(table: dict[str, Any]) -> str:
     for name, arm in table["arms"].items():
         seeds = " ".join(f"{score:6.1f}" for score in arm["returns"])
         share = f"{100 * closed(table, name):5.0f} %"
-        found = estimate([arm["returns"]])
+        found = estimate(arm["returns"])
         means = f"{found.value:6.1f} {found.interval:>12}"
         lines.append(f"{name:<40}{means}   {share:>10}   {seeds}")
     return "\n".join(lines)

@@ -104,7 +104,7 @@ def shown(table: dict[str, Any]) -> str:
     lines = ["".ljust(54) + "   iqm          95 %   by seed".ljust(58)]
     lines[0] += "target steps   in the source"
     for name, arm in table["arms"].items():
-        found = estimate([arm["returns"]])
+        found = estimate(arm["returns"])
         seeds = " ".join(f"{score:6.0f}" for score in arm["returns"])
         used = np.mean(arm["target_steps"])
         home = f"{iqm(arm['at_home']):13.0f}" if "at_home" in arm else ""

@@ -190,7 +190,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
     names = list(POLICIES)
     for axis, chosen in zip(axes, (names[:5], [names[1], *names[4:]]), strict=True):
         for name in chosen:
-            estimates = [estimate([column]) for column in scores(table, name).T]
+            estimates = [estimate(column) for column in scores(table, name).T]
             band(axis, table["masses"], estimates, name, names.index(name))
         axis.set_xlabel("torso mass of the test hopper (kg)")
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}

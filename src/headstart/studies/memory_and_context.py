@@ -82,7 +82,7 @@ def shown(table: dict[str, Any]) -> str:
     """Returns over the distribution and on the target, one arm a line."""
     lines = ["".ljust(38) + "drawn bodies           target                 by seed, drawn bodies"]
     for name, arm in table["arms"].items():
-        means = (_text(estimate([arm[where]])) for where in ("drawn", "target"))
+        means = (_text(estimate(arm[where])) for where in ("drawn", "target"))
         seeds = " ".join(f"{score:5.0f}" for score in arm["drawn"])
         lines.append(f"{name:<38}" + "".join(f"{mean:<23}" for mean in means) + seeds)
     return "\n".join(lines)
@@ -98,7 +98,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
     for body in HOPPERS:
         scores = {kind: np.array(table["arms"][f"{body}: {kind}"]["drawn"]) for kind in KINDS}
         for better, worse in (("memory", "neither"), ("shown", "neither"), ("shown", "memory")):
-            gain = estimate([(scores[better] - scores[worse]).tolist()])
+            gain = estimate(scores[better] - scores[worse])
             found.append(
                 Claim(
                     f"{body}: {better} is above {worse} on bodies drawn from the distribution",
