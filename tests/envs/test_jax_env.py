@@ -32,7 +32,10 @@ DOMAINS = {
     "climb": CLIMB,
     "gears": SHOWN,
 }
-PLAYED = [(name, "none") for name in DOMAINS] + [("climb", "gru"), ("gears", "gru")]
+PLAYED = [(name, "none") for name in DOMAINS if name != "archery"]
+PLAYED += [("climb", "gru"), ("gears", "gru")]
+# An arrow's flight is rounded alike in both loops only by optimised programs.
+PLAYED += [pytest.param("archery", "none", marks=pytest.mark.learns)]
 SMALL = {
     PPO: PPO(hidden=(8,), num_envs=4, rollout_length=8, minibatch_size=16, epochs=2),
     DQN: DQN(hidden=(8,), num_envs=4, rollout_length=8, batch_size=16, learning_starts=32),
@@ -91,8 +94,7 @@ def test_a_compiled_rollout_is_what_the_steps_would_have_been(name, memory, step
 
     compiled = played()
     step_by_step()
-    # An arrow's flight is a sum of products, which are rounded once or twice, as they are fused.
-    (same if name == "archery" else same_bits)(compiled, played())
+    same_bits(compiled, played())
     seen, carry, counts, _ = compiled
     assert counts["steps"] == 2 * 12 * 4
     ended = [steps.terminated | steps.truncated for steps, *_ in seen]

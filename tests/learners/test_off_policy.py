@@ -26,10 +26,14 @@ SMALL = SAC(
 SPEC = EnvSpec("archery", {"state": Group((2,))}, Actions((1,)), 1)
 
 
-def test_updates_in_one_call_are_those_of_separate_calls():
+def random_rollout():
     running = envs.start(Domain("archery"), 4, 0)
     uniform = UniformPolicy(SPEC.actions)
-    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    return unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))[0]
+
+
+def test_updates_in_one_call_are_those_of_separate_calls():
+    rollout = random_rollout()
     one, fresh = (SMALL.init(SPEC, jax.random.key(0)) for _ in range(2))
     replay, agent, key = one.replay.add(rollout.steps), one.agent, jax.random.key(3)
     drawn = jax.jit(Replay.transitions, static_argnums=(1, 2))
@@ -69,9 +73,7 @@ class Tallied(BatchTransform):
 
 
 def test_every_batch_is_transformed():
-    running = envs.start(Domain("archery"), 4, 0)
-    uniform = UniformPolicy(SPEC.actions)
-    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    rollout = random_rollout()
     fresh = SMALL.init(SPEC, jax.random.key(0)).with_transform(0)
     hooks = Hooks(None, Tallied(), fresh.replay.add(rollout.steps))
     found, log = SMALL.update(fresh, rollout, Progress(120, 1000), hooks, jax.random.key(3))
@@ -95,9 +97,7 @@ def test_a_training_that_would_be_random_to_its_end_is_refused():
 
 
 def test_actions_beyond_their_range_are_not_remembered():
-    running = envs.start(Domain("archery"), 4, 0)
-    uniform = UniformPolicy(SPEC.actions)
-    rollout, _ = unroll(uniform, running, begin(uniform, running), 10, jax.random.key(0))
+    rollout = random_rollout()
     wild = rollout._replace(steps=rollout.steps._replace(action=rollout.steps.action * 9))
     state = SMALL.init(SPEC, jax.random.key(0))
     with pytest.raises(HeadstartError, match="those executed lie in"):

@@ -208,11 +208,12 @@ class JaxVectorEnv(AbstractVectorEnv):
         self._count += 1
         return jax.random.fold_in(self._key, self._count - 1)
 
-    def _check(self, obs: Mapping[str, Any], action: Any = (), reward: Any = ()) -> None:
+    def _check(self, obs: Mapping[str, Any], action: Any = None, reward: Any = None) -> None:
         met = [("an action", action), ("a reward", reward)]
         for what, array in met + [("an observation", group) for group in obs.values()]:
-            found = np.asarray(array)
-            if np.issubdtype(found.dtype, np.floating) and not np.isfinite(found).all():
+            if array is None or not np.issubdtype(array.dtype, np.floating):
+                continue
+            if not np.isfinite(np.asarray(array)).all():
                 blame = (
                     "learning has diverged; lower the learning rate"
                     if what == "an action"
