@@ -48,9 +48,9 @@ def test_transfer_by_hand():
     threshold = threshold_from({"scratch": scratch, "oracle": [result([110] * 4, "oracle")]})
     assert threshold == 90  # 80 % of the way from 10 to 110
     worth = transfer(runs, scratch, threshold)
-    assert worth.zero_shot.value == pytest.approx(40)
+    assert worth.first.value == pytest.approx(40)
     assert worth.jumpstart.value == pytest.approx(30)
-    assert worth.asymptotic.value == pytest.approx(80)
+    assert worth.last.value == pytest.approx(80)
     assert worth.times == [None, 20]
     assert transfer(runs, [], threshold).jumpstart is None
 

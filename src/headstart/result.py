@@ -19,6 +19,9 @@ class Shot:
     episodes: int
     steps: int
     returns: list[float]
+    """Of the most likely actions: what would be deployed."""
+    sampled: list[float] = field(default_factory=list[float])
+    """Of actions drawn from the policy, as in training; none in results of older versions."""
 
     @property
     def score(self) -> float:
@@ -115,7 +118,8 @@ def difference(
     (a, a_square, a_half), (b, b_square, b_half) = _trimmed(more), _trimmed(less)
     runs, square = min(len(more), len(less)), a_square + b_square
     if not square:
-        return Estimate(a - b, *((a - b,) * 2 if runs > 1 else (None, None)), runs)
+        bound = a - b if runs > 1 else None
+        return Estimate(a - b, bound, bound, runs)
     parts = a_square**2 / max(a_half - 1, 1), b_square**2 / max(b_half - 1, 1)
     return _estimate(a - b, square, square**2 / sum(parts), runs, level)
 
@@ -147,12 +151,15 @@ def _estimate(value: float, square: float, freedom: float, runs: int, level: flo
 class Transfer:
     """What a method was worth on a problem, over its seeds (Taylor and Stone, 2009)."""
 
-    zero_shot: Estimate
-    asymptotic: Estimate
-    """The return after the last shot."""
+    first: Estimate
+    """The return at the first shot: zero-shot, if that is 0 episodes."""
+    last: Estimate
+    """The return at the last shot."""
+    sampled: tuple[Estimate, Estimate] | None
+    """The same two with sampled actions, where they were evaluated."""
     area: Estimate
     jumpstart: Estimate | None
-    """Zero-shot return above scratch's, seed by seed; absent without scratch."""
+    """First return above scratch's, seed by seed; absent without scratch."""
     times: list[int | None]
     """Target episodes to the threshold, one for each seed; none where it was never reached."""
     source_steps: float
@@ -169,8 +176,9 @@ def transfer(
     before = {result.seed: result.shots[0].score for result in scratch}
     gains = [r.shots[0].score - before[r.seed] for r in results if r.seed in before]
     return Transfer(
-        zero_shot=estimate([r.shots[0].score for r in results]),
-        asymptotic=estimate([r.shots[-1].score for r in results]),
+        first=estimate([r.shots[0].score for r in results]),
+        last=estimate([r.shots[-1].score for r in results]),
+        sampled=_sampled(results),
         area=estimate([area(r) for r in results]),
         jumpstart=estimate(gains) if gains else None,
         times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
@@ -179,6 +187,13 @@ def transfer(
         target_steps=float(np.mean([r.target["steps"] for r in results])),
         target_episodes=float(np.mean([r.target["episodes"] for r in results])),
     )
+
+
+def _sampled(results: Sequence[Result]) -> tuple[Estimate, Estimate] | None:
+    if not all(shot.sampled for result in results for shot in result.shots):
+        return None
+    first, last = ([float(np.mean(r.shots[i].sampled)) for r in results] for i in (0, -1))
+    return estimate(first), estimate(last)
 
 
 def median_time(times: Sequence[int | None]) -> int | None:

@@ -277,12 +277,27 @@ def test_the_divergence_by_hand():
 
 
 def test_the_step_size_falls_to_a_tenth():
-    state, data = stopping(1).init(SPEC, jax.random.key(0)), experience(128)
+    ppo = replace(stopping(1), final_std=10.0)  # bounds nothing
+    state, data = ppo.init(SPEC, jax.random.key(0)), experience(128)
     moves = []
     for progress in (Progress(0, 10), Progress(5, 10), Progress(10, 10), Progress(5, 10, (0, 0.5))):
-        after, _ = stopping(1).update(state, data, progress, NO_HOOKS, jax.random.key(1))
+        after, _ = ppo.update(state, data, progress, NO_HOOKS, jax.random.key(1))
         moves.append(float(after.policy.actor.slow_log_std[0] - state.policy.actor.slow_log_std[0]))
     np.testing.assert_allclose(np.array(moves) / moves[0], [1, 0.55, 0.1, 0.775], rtol=1e-3)
+
+
+def test_the_deviation_is_bounded_towards_the_end():
+    """By 1 until seven tenths are done, then geometrically; what is narrower stays."""
+    ppo = replace(stopping(1), final_std=0.25, learning_rate=0.0)
+    state, data = ppo.init(SPEC, jax.random.key(0)), experience(128)
+    log_std = jnp.log(jnp.array([0.6, 0.1])[: state.policy.actor.log_std.size])
+    wide = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, log_std / 0.2)
+
+    def ends(done):
+        after, _ = ppo.update(wide, data, Progress(done, 100), NO_HOOKS, jax.random.key(1))
+        return np.exp(float(after.policy.actor.log_std[0]))
+
+    assert [ends(done) for done in (0, 70, 85, 100)] == pytest.approx([0.6, 0.6, 0.5, 0.25])
 
 
 def test_the_policy_stops_where_max_kl_says():

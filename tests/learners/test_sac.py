@@ -291,16 +291,18 @@ def test_what_it_knows_is_put_back_whole():
     agent, _ = learn(old.agent, experience(), WEIGHT, jax.random.key(2))
     old = eqx.tree_at(lambda s: s.agent, old, agent)
     knowledge = SMALL.knowledge(old)
-    assert knowledge.parts.keys() == {"policy", "critic"}
+    assert knowledge.parts.keys() == {"policy", "critic", "temperature"}
     everything = SMALL.graft(knowledge, new).agent
     assert eqx.tree_equal(everything.policy, agent.policy)
     assert eqx.tree_equal(everything.critics, agent.critics)
     assert eqx.tree_equal(everything.slow_critics, agent.critics)
+    assert everything.log_temperature == agent.log_temperature != new.agent.log_temperature
     assert int(everything.opt_state[0].count) == 0
     assert eqx.tree_equal(policy_from(knowledge), agent.policy)
     carried = SMALL.graft(knowledge.only(["critic"]), new).agent
     assert eqx.tree_equal(carried.policy, new.policy)
     assert eqx.tree_equal(carried.critics, agent.critics)
+    assert carried.log_temperature == new.agent.log_temperature
 
 
 def test_it_acts_at_random_first():

@@ -10,6 +10,7 @@ from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.unroll import episodes
 from headstart.learners import train as training
+from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
 from headstart.learners.learner import Hooks, Progress, check_accepts
 from headstart.learners.ppo import PPO
@@ -121,6 +122,28 @@ def test_on_a_target_learning_rates_stand_where_they_start():
     track = target("probes:Track", 4)
     list(improve(learner, track, learner.init(track.spec, jax.random.key(0)), 2, jax.random.key(1)))
     assert learner.shares == [0.0, 0.0]
+
+
+class Seen(DQN):
+    shares = []
+
+    def behaviour(self, state, progress):
+        policy = super().behaviour(state, progress)
+        self.shares.append(round(float(policy.actor.epsilon), 3))
+        return policy
+
+
+@pytest.mark.parametrize(
+    ("explores", "shares"), [(True, [1, 0.525, 0.05, 0.05]), (False, [0.05] * 4)]
+)
+def test_who_knows_nothing_explores_on_a_target(explores, shares):
+    """At random first, less and less over the first half of the episodes."""
+    learner = Seen(num_envs=1, rollout_length=10, hidden=(4,), exploration=0.5, epsilon=0.05)
+    learner.shares.clear()
+    grid = target("grid", 8)
+    fresh = learner.init(grid.spec, jax.random.key(0))
+    list(improve(learner, grid, fresh, 2, jax.random.key(1), explores))
+    assert learner.shares == shares
 
 
 def test_improving_without_an_end_is_refused():

@@ -121,6 +121,14 @@ def test_beyond_the_limit_old_samples_fade():
     assert float(encoder.count) == 10.0
 
 
+def test_an_input_that_was_constant_keeps_its_units():
+    encoder = Statistics(Group((2,)))
+    data = jnp.stack([jnp.full(1000, 3.0), jnp.linspace(-1.0, 1.0, 1000)], axis=1)
+    encoder = encoder.merge(data, jnp.ones(1000))
+    np.testing.assert_allclose(encoder(jnp.array([[3.5, 0.0]])), [[0.5, 0.0]], atol=1e-3)
+    assert float(encoder(jnp.array([3.0, 1.0]))[1]) == pytest.approx(np.sqrt(3), rel=1e-2)
+
+
 def test_groups_stand_side_by_side_in_the_order_of_their_names():
     spec = spec_with(
         wheel=Group((1,), "choice", (3,)), place=Group((2,)), expert=Group((), "choice", (2,)),

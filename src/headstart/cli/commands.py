@@ -51,7 +51,6 @@ def run_command(options: argparse.Namespace, fields: dict[str, Any]) -> None:
 def compare_command(options: argparse.Namespace, _: Any) -> int:
     from headstart import methods
     from headstart.problem.named import find
-    from headstart.report import write
     from headstart.runs.executors import executor, run_all
     from headstart.runs.job import make_job, prepare
     from headstart.runs.progress import board
@@ -73,7 +72,7 @@ def compare_command(options: argparse.Namespace, _: Any) -> int:
             file=sys.stderr,
         )
     if len(failures) < len(jobs):
-        print(write(options.out / problem.name))
+        _reported(options.out / problem.name)
     return 1 if failures else 0
 
 
@@ -92,9 +91,20 @@ def evaluate_command(options: argparse.Namespace, _: Any) -> None:
 
 
 def report_command(options: argparse.Namespace, _: Any) -> None:
-    from headstart.report import write
+    _reported(options.dir)
 
-    print(write(options.dir))
+
+def _reported(folder: Path) -> None:
+    """Write the report of a problem's runs; show its table, what it means, and where it is."""
+    from rich.console import Console
+
+    from headstart.report import write
+    from headstart.report.compared import read
+    from headstart.report.table import summary
+
+    path = write(folder)
+    Console(highlight=False).print(summary(read(folder)))
+    print(path)
 
 
 def check_command(options: argparse.Namespace, _: Any) -> int:

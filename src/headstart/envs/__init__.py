@@ -17,6 +17,7 @@ ENVIRONMENTS = Registry(
     {
         "ant": "headstart.envs.mujoco:ant",
         "archery": "headstart.envs.archery:archery",
+        "cart-pole": "headstart.envs.cart_pole:cart_pole",
         "drive": "headstart.envs.drive:drive",
         "grid": "headstart.envs.grid:grid",
         "half-cheetah": "headstart.envs.mujoco:half_cheetah",

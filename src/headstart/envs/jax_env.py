@@ -52,6 +52,11 @@ class JaxEnvironment(Environment):
     def observe(self, state: PyTree, p: Mapping[str, Array], key: PRNGKeyArray) -> PyTree:
         """What is seen of the state."""
 
+    def state_from(self, obs: Array, p: Mapping[str, Array]) -> PyTree:
+        """The state that a plain observation shows; for environments that set
+        `starts_from_observations`."""
+        raise NotImplementedError
+
     def picture(self, state: PyTree, p: Mapping[str, float]) -> np.ndarray | Array | None:
         """`[height, width, 3]` bytes for people; nothing if it cannot be drawn."""
         return None
@@ -175,6 +180,16 @@ class JaxVectorEnv(AbstractVectorEnv):
         inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         self._running = load_leaves(self._running, inner, "the checkpoint")
 
+    def start_from(self, obs: Obs) -> np.ndarray:
+        if not self.environment.starts_from_observations:
+            return super().start_from(obs)
+        values = jnp.asarray(self.values, jnp.float32)
+        state = _stated(self._view.env, jnp.asarray(obs[self._plain]), values)
+        self._running = Running(
+            state, jnp.zeros(self.num, jnp.int32), jnp.zeros(self.num, bool), values
+        )
+        return np.ones(self.num, bool)
+
     def picture(self) -> np.ndarray | None:
         state = jax.tree.map(lambda x: np.asarray(x[0]), self._running.state)
         values = self.values[0].astype(np.float32).tolist()
@@ -233,6 +248,11 @@ def _fresh(
 ) -> PyTree:
     keys = jax.random.split(key, len(values))
     return jax.vmap(lambda v, k: env.reset(_named(env, v), k))(values, keys)
+
+
+@partial(jax.jit, static_argnums=0)
+def _stated(env: JaxEnvironment, obs: Array, values: Float[Array, "env parameters"]) -> PyTree:
+    return jax.vmap(lambda o, v: env.state_from(o, _named(env, v)))(obs, values)
 
 
 def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Array]:

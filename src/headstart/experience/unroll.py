@@ -157,11 +157,14 @@ def episodes(
     return Episodes(steps, starts=np.concatenate([[0], ends + 1]))
 
 
-def returns(policy: AbstractPolicy, envs: VectorEnv, rounds: int = 1) -> np.ndarray:
-    """The return of each copy's episodes with the most likely actions, `[copies, rounds]`."""
+def returns(
+    policy: AbstractPolicy, envs: VectorEnv, rounds: int = 1, key: PRNGKeyArray | None = None
+) -> np.ndarray:
+    """The return of each copy's episodes, `[copies, rounds]`: with actions that are drawn by `key`,
+    or else with the most likely ones."""
     total = np.zeros((envs.num, rounds))
     finished = np.zeros(envs.num, int)
-    for seen in play(policy, envs, begin(policy, envs), None, rounds):
+    for seen in play(policy, envs, begin(policy, envs), key, rounds):
         total[seen.rows, finished[seen.rows]] += seen.step.reward
         finished[seen.rows[seen.step.terminated | seen.step.truncated]] += 1
     return total

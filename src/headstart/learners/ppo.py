@@ -28,7 +28,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.policies.actors import StochasticActor, stochastic_actor
+from headstart.policies.actors import GaussianActor, StochasticActor, stochastic_actor
 from headstart.policies.critic import ActorCritic, Critic
 from headstart.policies.encoders import Statistics, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, Memory, ahead
@@ -42,6 +42,9 @@ from headstart.policies.policy import (
     policy_for,
 )
 from headstart.pytree import PyTree
+
+NARROWS = 0.7
+"""Share of the training after which a Gaussian's deviation is bounded."""
 
 
 class PPOState(eqx.Module):
@@ -86,6 +89,10 @@ class PPO:
     """The policy stands still for the rest of an update once it is this far from where it began."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
+    final_std: float = 0.25
+    """Bound on a Gaussian's standard deviation at the end of training, so that the most likely
+    action is what was trained. It falls there from 1, geometrically, while the last 30 % are
+    trained: a bound from the start costs exploration."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "weights"})
@@ -97,6 +104,7 @@ class PPO:
         require(self, 0, 1, "discount", "gae_lambda")
         require(self, 0, math.inf, "learning_rate", "clip_eps", "max_kl", "entropy_coef")
         require(self, 0, math.inf, "max_grad_norm")
+        require(self, 1e-3, math.inf, "final_std")
 
     @property
     def expert(self) -> None:
@@ -190,8 +198,14 @@ class PPO:
                 f"{env} environments × {time} steps is not a multiple of the minibatch of "
                 f"{each * unit}: change learner.num_envs, rollout_length or minibatch_size"
             )
-        rate = jnp.asarray(self.learning_rate * (1 - 0.9 * progress.share), jnp.float32)
-        return _update(self, state, rollout, rate, progress.share, hooks.auxiliary, key)
+        share = progress.share
+        rate = jnp.asarray(self.learning_rate * (1 - 0.9 * share), jnp.float32)
+        state, log = _update(self, state, rollout, rate, share, hooks.auxiliary, key)
+        if isinstance(state.policy.actor, GaussianActor):
+            narrowing = max(share - NARROWS, 0.0) / (1 - NARROWS)
+            actor = state.policy.actor.narrowed(narrowing * math.log(self.final_std))
+            state = eqx.tree_at(lambda s: s.policy.actor, state, actor)
+        return state, log
 
     def _cut(self, time: int) -> tuple[int, int]:
         """How many units a minibatch has, and how many steps a unit: one, or a whole column."""

@@ -170,12 +170,15 @@ class SAC:
             return QCritic(memory, MLP((memory.size + act, *self.hidden, 1), 1.0, key, jax.nn.relu))
 
         critics = critic(memory_keys[1], first_key), critic(memory_keys[2], second_key)
-        agent = self._agent(policy_for(spec, actor, encoders, own), privileged, critics)
+        log_temperature = jnp.array(math.log(self.temperature), jnp.float32)
+        policy = policy_for(spec, actor, encoders, own)
+        agent = self._agent(policy, privileged, critics, log_temperature)
         return begun(self, spec, agent, total)
 
-    def _agent(self, policy: ActorPolicy, privileged: Encoders, critics: Critics) -> SACAgent:
-        """One that starts from these parts, with a fresh temperature and optimiser."""
-        log_temperature = jnp.array(math.log(self.temperature), jnp.float32)
+    def _agent(
+        self, policy: ActorPolicy, privileged: Encoders, critics: Critics, log_temperature: Array
+    ) -> SACAgent:
+        """One that starts from these parts, with a fresh optimiser."""
         parts: PyTree = (policy.actor, policy.memory), critics, log_temperature
         opt_state = self._optimiser.init(parts)
         return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state)
@@ -191,16 +194,22 @@ class SAC:
         return state.policy
 
     def knowledge(self, state: OffPolicyState) -> Knowledge:
-        """What the agent learned, as parts: policy, critic."""
-        return knowledge_of(state.policy).with_part("critic", state.agent.critics)
+        """What the agent learned, as parts: policy, critic, temperature."""
+        knowledge = knowledge_of(state.policy).with_part("critic", state.agent.critics)
+        return knowledge.with_part("temperature", state.agent.log_temperature)
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
-        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
-        critics = state.agent.critics
+        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh.
+
+        What was remembered of the source is not carried over: the replay is `state`'s.
+        """
+        critics, log_temperature = state.agent.critics, state.agent.log_temperature
         if "critic" in knowledge.parts:
             critics = knowledge.graft("critic", critics)
+        if "temperature" in knowledge.parts:
+            log_temperature = knowledge.graft("temperature", log_temperature)
         policy = grafted(state.policy, knowledge, every=False)
-        agent = self._agent(policy, state.agent.privileged, critics)
+        agent = self._agent(policy, state.agent.privileged, critics, log_temperature)
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property

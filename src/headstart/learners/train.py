@@ -174,13 +174,27 @@ def train(
 
 
 def improve(
-    learner: Learner, target: Target, state: State, episodes_per_update: int, key: PRNGKeyArray
+    learner: Learner,
+    target: Target,
+    state: State,
+    episodes_per_update: int,
+    key: PRNGKeyArray,
+    explores: bool = False,
 ) -> Iterator[ActorPolicy]:
     """Policies for the target: the one given, then one after each update, to the last episode.
 
     Who learns on policy learns from whole rounds of episodes; the others, from rollouts of the
-    usual shape that are cut out of them, each cut a truncation. Nothing is scheduled here: learning
-    rates stand where they start, and exploration where it ends.
+    usual shape that are cut out of them, each cut a truncation, and without random steps first.
+    Learning rates stand where they start.
+
+    Args:
+        learner: what learns.
+        target: where; its episodes are limited.
+        state: of the learner.
+        episodes_per_update: episodes between two updates.
+        key: of all that is drawn.
+        explores: whether a learner that schedules its exploration (DQN) begins with random actions,
+            as a policy must that knows nothing; if not, it explores as at a training's end.
 
     Raises:
         ValueError: the target's episodes are not limited.
@@ -190,9 +204,12 @@ def improve(
     if left is None:
         raise ValueError("improve needs a target with a limited number of episodes")
     total, iteration = left, 0
-    progress = Progress(0, 1, (0.0, 0.0)) if learner.on_policy else Progress(2**30, 2**30)
     pending: Transition | None = None
     while left > 0:
+        progress = Progress(0, 1, (0.0, 0.0))
+        if not learner.on_policy:
+            share = (total - left) / total if explores else 1.0
+            progress = Progress(2**30, 2**30, (share, share))
         seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
         envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(learner.behaviour(state, progress), envs, key=act_key)

@@ -51,13 +51,20 @@ class EPOpt(Method):
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.learner.knowledge(self.optimise(source, self.steps, key))
 
-    def optimise(self, source: Source, steps: int, key: PRNGKeyArray, state: State = None) -> State:
+    def optimise(
+        self,
+        source: Source,
+        steps: int,
+        key: PRNGKeyArray,
+        state: State = None,
+        start: float = 0.0,
+    ) -> State:
         """`steps` steps on a distribution of sources, from a learner's `state` if given: first
-        ε = 1."""
+        ε = 1. Schedules begin where they stand after a share `start` of a training."""
         first_key, worst_key = jax.random.split(key)
         first = round(self.ensemble * steps)
-        share = self.ensemble
-        state = train(self.learner, source, first, first_key, state=state, span=(0.0, share))
+        share = start + self.ensemble * (1 - start)
+        state = train(self.learner, source, first, first_key, state=state, span=(start, share))
         learner: Any = self.learner
         tail = replace(learner, num_envs=self.trajectories, minibatch_size=self.minibatch_size)
         return train(

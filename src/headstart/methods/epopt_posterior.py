@@ -20,6 +20,10 @@ from headstart.methods.method import Method, Requirements
 from headstart.policies.policy import ActorPolicy
 from headstart.transfer.posterior import Posterior
 
+START = 0.5
+"""Where the schedules of PPO stand when training goes on under a posterior: at its first step size
+the policy forgets what it can."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EPOptPosterior(Method):
@@ -85,5 +89,5 @@ class EPOptPosterior(Method):
                 correlation=fit.correlation, effective=fit.effective, beta=fit.beta, chi2=fit.chi2,
             )  # fmt: skip
             under = source.at(fit.domain)
-            state = self.pretraining.optimise(under, self.retrain, train_key, state)
+            state = self.pretraining.optimise(under, self.retrain, train_key, state, START)
             yield self.learner.policy(state)

@@ -36,8 +36,9 @@ class Finetune(Method):
     """Target episodes between two updates of the policy."""
     learning_rate: float = 3e-4
     """Adam's step size on the target."""
-    log_std: float | None = None
-    """Lower bound put on the policy's log standard deviation on the target, once."""
+    log_std: float | None = -0.7
+    """Lower bound put on a Gaussian's log standard deviation on the target, once: it ended small.
+    None leaves it."""
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps", "episodes_per_update")
@@ -59,9 +60,11 @@ class Finetune(Method):
         init_key, improve_key = jax.random.split(key)
         learner = replace(self.learner, learning_rate=self.learning_rate)
         fresh = learner.init(target.spec, init_key)
-        state: Any = learner.graft(knowledge.only(self.carry or knowledge.parts), fresh)
+        carried = knowledge.only(self.carry or knowledge.parts)
+        state: Any = learner.graft(carried, fresh)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
             raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
             state = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, raised)
-        return improve(learner, target, state, self.episodes_per_update, improve_key)
+        explores = "policy" not in carried.parts
+        return improve(learner, target, state, self.episodes_per_update, improve_key, explores)

@@ -36,4 +36,6 @@ class Scratch(Method):
     ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
         fresh = self.learner.init(target.spec, init_key)
-        return improve(self.learner, target, fresh, self.episodes_per_update, improve_key)
+        return improve(
+            self.learner, target, fresh, self.episodes_per_update, improve_key, explores=True
+        )

@@ -61,6 +61,11 @@ class GaussianActor(AbstractActor):
     def log_std(self) -> Float[Array, " act"]:
         return LOG_STD_RATE * self.slow_log_std
 
+    def narrowed(self, log_std: float) -> "GaussianActor":
+        """The same with log σ at most `log_std`."""
+        bounded = jnp.minimum(self.slow_log_std, log_std / LOG_STD_RATE)
+        return eqx.tree_at(lambda actor: actor.slow_log_std, self, bounded)
+
     def mode(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
         return self.mean(x)
 

@@ -18,6 +18,8 @@ from headstart.errors import HeadstartError
 from headstart.policies.networks import Convolution, along, one_hot, orthogonal
 from headstart.registry import Registry
 
+CONSTANT = 1e-3
+"""The deviation below which an input counts as constant."""
 SMALLEST = 20
 """Pixels a side of the smallest image, of which the convolutions leave one place."""
 
@@ -94,7 +96,7 @@ class Statistics(AbstractEncoder):
 
     def __init__(self, group: Group, key: PRNGKeyArray | None = None):
         self.mean, self.var = jnp.zeros(group.shape), jnp.ones(group.shape)
-        self.count = jnp.array(1e-4, jnp.float32)
+        self.count = jnp.array(0.0, jnp.float32)
 
     @property
     def size(self) -> int:
@@ -121,8 +123,10 @@ class Statistics(AbstractEncoder):
         return eqx.tree_at(lambda s: (s.mean, s.var, s.count), self, merged)
 
     def __call__(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:
-        """`x` normalised, within ±10."""
-        scale = jnp.sqrt(self.var + 1e-8)
+        """`x` normalised, within ±10. An input that hardly varies keeps its own units: what a
+        target makes of it would else be many deviations, whatever it is."""
+        deviation = jnp.sqrt(self.var)
+        scale = jnp.where(deviation < CONSTANT, 1.0, deviation)
         return jnp.clip((x - along(x, self.mean)) / along(x, scale), -10.0, 10.0)
 
 

@@ -223,7 +223,7 @@ def truncated(mean: float, std: float, low: float, high: float) -> Normal:
 
     start = [(mean - low) / width, math.log(std / width)]
     found = least_squares(misses, start, bounds=([-1, -12], [2, 1]))
-    return Normal(*made(found.x), low, high)
+    return Normal(*made(found.x), low, high)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,21 @@
 """The report: one HTML file with everything inside, that opens from disk without a network."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from headstart.configuration import as_table
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
-from headstart.learners import LEARNERS
-from headstart.methods import METHODS
-from headstart.problem import TransferProblem, from_table
+from headstart.problem import TransferProblem
+from headstart.report.compared import read
 from headstart.report.figures import band, bar, colour, figure, legend, svg
+from headstart.report.table import Jobs, Results, first_shot, meanings, rows, warnings
 from headstart.report.views import stills
-from headstart.result import (
-    Estimate,
-    Result,
-    estimate,
-    median_time,
-    threshold_from,
-    transfer,
-)
+from headstart.result import estimate, threshold_from
 
-if TYPE_CHECKING:
-    from headstart.runs.job import Job
-
-Results = Mapping[str, Sequence[Result]]
-Jobs = Mapping[str, "Job"]
-"""The first run of every method, as it was asked for."""
 Logs = Mapping[str, Sequence[list[dict[str, Any]]]]
 """What the runs of every method have logged."""
 
@@ -41,14 +26,13 @@ def write(folder: Path) -> Path:
     Raises:
         HeadstartError: there is none.
     """
+    from headstart.runs import logger
     from headstart.runs.job import Job
-    from headstart.runs.logger import rows
 
-    results, unfinished = read(folder)
-    problem = _problem(folder, results)
+    problem, results, unfinished = read(folder)
     threshold = threshold_from(results)
     logs = {
-        label: [rows(folder / label / str(run.seed)) for run in runs]
+        label: [logger.rows(folder / label / str(run.seed)) for run in runs]
         for label, runs in results.items()
     }
     jinja = Environment(
@@ -59,7 +43,10 @@ def write(folder: Path) -> Path:
     first = next(iter(results.values()))[0]
     html = jinja.get_template("report.html.jinja").render(
         problem=problem,
-        rows=_rows(results, threshold, jobs),
+        rows=rows(results, threshold, jobs),
+        first_shot=first_shot(problem),
+        meanings=meanings(results, problem),
+        warnings=warnings(results, problem),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
@@ -80,109 +67,6 @@ def write(folder: Path) -> Path:
     except OSError as error:
         raise HeadstartError(f"cannot write {path}: {error.strerror}") from None
     return path
-
-
-def read(folder: Path) -> tuple[dict[str, list[Result]], list[str]]:
-    """The finished runs by method, baselines first, and the folders of the unfinished ones."""
-    if not folder.is_dir():
-        raise HeadstartError(f"there is no folder {folder}")
-    found: dict[str, list[Result]] = {}
-    for path in sorted(folder.glob("*/*/result.json")):
-        result = Result.read(path)
-        found.setdefault(result.method, []).append(result)
-    if not found:
-        raise HeadstartError(
-            f"{folder} holds no finished run: give the folder of a problem, as in runs/hopper-mass"
-        )
-    known = list(METHODS)
-    order = sorted(
-        found,
-        key=lambda m: (
-            known.index(m.split(":")[0]) if m.split(":")[0] in known else 99,
-            m,
-        ),
-    )
-    configs = sorted(folder.glob("*/*/config.json"))
-    unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
-    return {label: sorted(found[label], key=lambda r: r.seed) for label in order}, unfinished
-
-
-def _problem(folder: Path, results: Results) -> TransferProblem:
-    stated: Any = None
-    for label, runs in results.items():
-        for result in runs:
-            path = folder / label / str(result.seed) / "config.json"
-            try:
-                config = json.loads(path.read_bytes())
-                # What it sets for one method is nothing to the runs of another.
-                found = config["problem"] | {"methods": {}}, config["versions"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise HeadstartError(f"{path} is damaged: {error!r}") from None
-            stated = found if stated is None else stated
-            if found != stated:
-                raise HeadstartError(
-                    f"{path.parent} is a run on another version of the problem or of Headstart: "
-                    "give each its own --out"
-                )
-    return from_table(stated[0])
-
-
-def _rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str, Any]]:
-    unlike = _unlike_learners(jobs)
-    scratch = results.get("scratch", [])
-    found = []
-    for index, (label, runs) in enumerate(results.items()):
-        worth = transfer(runs, scratch, threshold)
-        reached = median_time(worth.times) if threshold is not None else None
-        never = sum(time is None for time in worth.times)
-        found.append(
-            {
-                "label": label,
-                "learner": unlike.get(label, ""),
-                "colour": colour(index),
-                "zero_shot": _shown(worth.zero_shot),
-                "asymptotic": _shown(worth.asymptotic),
-                "jumpstart": _shown(worth.jumpstart) if label != "scratch" else "–",
-                "area": _shown(worth.area),
-                "time": "–"
-                if threshold is None
-                else ("not reached" if reached is None else reached),
-                "never": f"{never} of {len(runs)} seeds never"
-                if never and reached is not None
-                else "",
-                "source_steps": f"{worth.source_steps:,.0f}",
-                "target_observations": f"{worth.target_observations:,.0f}",
-                "target_steps": f"{worth.target_steps:,.0f}",
-                "target_episodes": f"{worth.target_episodes:,.0f}",
-            }
-        )
-    return found
-
-
-def _unlike_learners(jobs: Jobs) -> dict[str, str]:
-    """What differs in the learners of those methods whose learner is not the problem's."""
-    from headstart.runs.job import learner_of
-
-    found = {}
-    for label, job in jobs.items():
-        usual = as_table(learner_of(job.problem))
-        own = as_table(job.method.learner)
-        if type(job.method.learner) is not type(learner_of(job.problem)):
-            found[label] = LEARNERS.name_of(type(job.method.learner))
-        elif own != usual:
-            changed = (f"{k} {v}" for k, v in own.items() if v != usual[k])
-            found[label] = ", ".join(changed)
-    return found
-
-
-def _shown(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    digits = 0 if abs(estimate.value) >= 100 else 2
-    value = f"{estimate.value:,.{digits}f}"
-    if estimate.low is None or estimate.high is None:
-        return value
-    return f"{value} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
 
 
 def _shots_figure(results: Results):
@@ -355,7 +239,9 @@ def _movies(folder: Path, results: Results, problem: TransferProblem) -> list[di
             shot = runs[0].shots[0 if kind == "zero-shot" else -1]
             picture = movie(policy, problem.target, runs[0].seed)
             if picture is not None:
-                pictures.append({"kind": kind, "uri": picture, "score": f"{shot.score:,.0f}"})
+                zero = kind != "zero-shot" or shot.episodes == 0
+                score = f": {shot.score:,.0f}" if zero else ""
+                pictures.append({"kind": kind, "uri": picture, "score": score})
         if pictures:
             shown.append({"label": label, "pictures": pictures})
     return shown

@@ -3,6 +3,7 @@
 import zlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from headstart import envs
@@ -12,12 +13,23 @@ from headstart.problem import Domain, TransferProblem
 from headstart.runs.logger import ShowProgress, silent
 
 
-def evaluate(domain: Domain, policy: AbstractPolicy, episodes: int, seed: int) -> np.ndarray:
-    """Returns `[episodes]` of the most likely actions in a `domain` that no method sees; every
-    episode begins with nothing remembered."""
+def evaluate(
+    domain: Domain, policy: AbstractPolicy, episodes: int, seed: int, sampled: bool = False
+) -> np.ndarray:
+    """Returns `[episodes]` of a policy in a `domain` that no method sees; every episode begins with
+    nothing remembered.
+
+    Args:
+        domain: where it acts.
+        policy: who acts.
+        episodes: how many.
+        seed: of the episodes, which are the same for every policy and method.
+        sampled: whether actions are drawn, as in training; if not, they are the most likely ones.
+    """
     running = envs.start(domain, min(episodes, 64), seed_for(seed, "evaluate"))
     rounds = -(-episodes // running.num)
-    return returns(policy, running, rounds).ravel()[:episodes]
+    key = jax.random.key(seed_for(seed, "actions")) if sampled else None
+    return returns(policy, running, rounds, key).ravel()[:episodes]
 
 
 def sweep(

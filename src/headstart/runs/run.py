@@ -133,12 +133,11 @@ class Scoring:
         while self._pending and self._pending[0] < episodes:
             at, before = self._pending.pop(0), time.monotonic()
             if self.shots and self.shots[-1].episodes >= self._taken[0]:  # still the same policy
-                returns = self.shots[-1].returns
+                returns, sampled = self.shots[-1].returns, self.shots[-1].sampled
             else:
-                last = self._policies[-1]
-                scores = evaluate(problem.target, last, problem.episodes, self._job.seed)
-                returns = scores.tolist()
-            shot = Shot(at, self._taken[1], returns)
+                asked = problem.target, self._policies[-1], problem.episodes, self._job.seed
+                returns, sampled = evaluate(*asked).tolist(), evaluate(*asked, True).tolist()
+            shot = Shot(at, self._taken[1], returns, sampled)
             self.shots.append(shot)
             self.seconds += time.monotonic() - before
             self._progress("evaluate", len(self.shots), len(problem.access.shots))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headstart.runs.job import Job
 
 STUDIES = {
+    "first-run": "What the first comparison of the README shows, on three triples of seeds",
     "epopt-hopper": "EPOpt on the hopper: robustness to the torso's mass, and its posterior",
     "darc-wall": "DARC on a grid whose target has a wall, and the reverse",
     "darc-archery": "DARC's corrected reward for one arrow in the wind",
@@ -46,14 +47,21 @@ class Arm:
     problem: "TransferProblem"
     label: str
     seeds: int
+    first: int = 0
+    """The first seed: those before it have chosen settings."""
+
+    @property
+    def numbers(self) -> range:
+        """Its seeds."""
+        return range(self.first, self.first + self.seeds)
 
     def jobs(self, out: Path) -> "list[Job]":
         from headstart.runs.job import make_job
 
-        return [make_job(self.problem, self.label, seed, out) for seed in range(self.seeds)]
+        return [make_job(self.problem, self.label, seed, out) for seed in self.numbers]
 
     def folders(self, out: Path) -> list[Path]:
-        return [out / self.problem.name / self.label / str(seed) for seed in range(self.seeds)]
+        return [out / self.problem.name / self.label / str(seed) for seed in self.numbers]
 
     def results(self, out: Path) -> "list[Result]":
         """Raises:

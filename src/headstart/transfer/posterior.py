@@ -131,16 +131,17 @@ class Posterior:
         if not prior.varied:
             raise HeadstartError(f"there is nothing to infer: {prior} has no distribution")
         n = self.particles * len(prior.varied)
-        proposal, beta = Proposal.of(prior), 0.0
-        for _ in range(self.rungs):
+        proposal, beta, rung = Proposal.of(prior), 0.0, 0
+        while True:
             drawn = proposal.draw(rng, n)
             likelihood = log_likelihood(drawn.values)
             last, beta = beta, self._highest(drawn.log_ratio, likelihood, beta)
             weights = _normalised(drawn.log_ratio + beta * likelihood)
+            rung += 1
+            # At a second β of 1 they were drawn from the posterior itself, nearly.
+            if last == beta == 1.0 or rung == self.rungs:
+                return _fit(prior, drawn.values, weights, beta, likelihood)
             proposal = proposal.refitted(drawn, weights)
-            if last == beta == 1.0:  # drawn from the posterior itself, nearly
-                break
-        return _fit(prior, drawn.values, weights, beta, likelihood)
 
     def _highest(self, ratio: np.ndarray, likelihood: np.ndarray, low: float) -> float:
         """The largest β in [low, 1] that leaves enough particles effective, or `low`."""

@@ -1,0 +1,71 @@
+"""Finished runs of several methods on one problem, as they lie on disk."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from headstart.errors import HeadstartError
+from headstart.methods import METHODS
+from headstart.problem import TransferProblem, from_table
+from headstart.result import Result
+
+
+class Compared(NamedTuple):
+    """A problem, what several methods made of it, and what is not finished."""
+
+    problem: TransferProblem
+    results: dict[str, list[Result]]
+    """The finished runs by method, baselines first, each method's by seed."""
+    unfinished: list[str]
+    """Folders."""
+
+
+def read(folder: Path) -> Compared:
+    """The runs of one problem below `folder`.
+
+    Raises:
+        HeadstartError: none is finished, one is damaged, or they are not of one problem.
+    """
+    if not folder.is_dir():
+        raise HeadstartError(f"there is no folder {folder}")
+    found: dict[str, list[Result]] = {}
+    for path in sorted(folder.glob("*/*/result.json")):
+        result = Result.read(path)
+        found.setdefault(result.method, []).append(result)
+    if not found:
+        raise HeadstartError(
+            f"{folder} holds no finished run: give the folder of a problem, as in runs/hopper-mass"
+        )
+    known = list(METHODS)
+    order = sorted(
+        found,
+        key=lambda m: (
+            known.index(m.split(":")[0]) if m.split(":")[0] in known else 99,
+            m,
+        ),
+    )
+    configs = sorted(folder.glob("*/*/config.json"))
+    unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
+    results = {label: sorted(found[label], key=lambda r: r.seed) for label in order}
+    return Compared(_problem(folder, results), results, unfinished)
+
+
+def _problem(folder: Path, results: Mapping[str, Sequence[Result]]) -> TransferProblem:
+    stated: Any = None
+    for label, runs in results.items():
+        for result in runs:
+            path = folder / label / str(result.seed) / "config.json"
+            try:
+                config = json.loads(path.read_bytes())
+                # What it sets for one method is nothing to the runs of another.
+                found = config["problem"] | {"methods": {}}, config["versions"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise HeadstartError(f"{path} is damaged: {error!r}") from None
+            stated = found if stated is None else stated
+            if found != stated:
+                raise HeadstartError(
+                    f"{path.parent} is a run on another version of the problem or of Headstart: "
+                    "give each its own --out"
+                )
+    return from_table(stated[0])

@@ -1,0 +1,188 @@
+"""What each method was worth: a table, a sentence for each, and what to beware of."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from headstart.configuration import as_table
+from headstart.learners import LEARNERS
+from headstart.problem import TransferProblem
+from headstart.report.compared import Compared
+from headstart.report.figures import colour
+from headstart.result import (
+    Estimate,
+    Result,
+    difference,
+    estimate,
+    median_time,
+    transfer,
+)
+
+if TYPE_CHECKING:
+    from headstart.runs.job import Job
+
+Results = Mapping[str, Sequence[Result]]
+Jobs = Mapping[str, "Job"]
+"""The first run of every method, as it was asked for."""
+
+
+def first_shot(problem: TransferProblem) -> str:
+    """What the return at the first shot is called."""
+    episodes = problem.access.shots[0]
+    return "zero-shot return" if episodes == 0 else f"return after {episodes} episodes"
+
+
+def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str, Any]]:
+    """A row for each method, as text."""
+    unlike = _unlike_learners(jobs)
+    scratch = results.get("scratch", [])
+    found = []
+    for index, (label, runs) in enumerate(results.items()):
+        worth = transfer(runs, scratch, threshold)
+        reached = median_time(worth.times) if threshold is not None else None
+        never = sum(time is None for time in worth.times)
+        found.append(
+            {
+                "label": label,
+                "learner": unlike.get(label, ""),
+                "colour": colour(index),
+                "first": shown(worth.first),
+                "last": shown(worth.last),
+                "jumpstart": shown(worth.jumpstart) if label != "scratch" else "–",
+                "area": shown(worth.area),
+                "time": "–"
+                if threshold is None
+                else ("not reached" if reached is None else reached),
+                "never": f"{never} of {len(runs)} seeds never"
+                if never and reached is not None
+                else "",
+                "source_steps": f"{worth.source_steps:,.0f}",
+                "target_observations": f"{worth.target_observations:,.0f}",
+                "target_steps": f"{worth.target_steps:,.0f}",
+                "target_episodes": f"{worth.target_episodes:,.0f}",
+            }
+        )
+    return found
+
+
+def summary(compared: Compared) -> Group:
+    """The table and the sentences, for a terminal."""
+    problem, results, _ = compared
+    shots = problem.access.shots
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("method")
+    columns = [first_shot(problem)]
+    columns += [f"return after {shots[-1]} episodes"] if len(shots) > 1 else []
+    for name in (*columns, "source steps", "target episodes", "seeds"):
+        table.add_column(name, justify="right")
+    for label, runs in results.items():
+        worth = transfer(runs, (), None)
+        returns = [shown(worth.first), shown(worth.last)][: len(columns)]
+        taken = f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"
+        table.add_row(label, *returns, *taken, str(len(runs)))
+    said = [f"{label} {meaning}" for label, meaning in meanings(results, problem).items()]
+    said += [f"Beware: {warning}" for warning in warnings(results, problem)]
+    return Group(table, *(Text(sentence) for sentence in said))
+
+
+def meanings(results: Results, problem: TransferProblem) -> dict[str, str]:
+    """A sentence for each method that says what its numbers mean beside the baselines'."""
+    return {label: _meaning(label, results, problem.access.shots) for label in results}
+
+
+def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:
+    first, last = (_scores(results[label], i) for i in (0, -1))
+    begun = "before any target episode" if shots[0] == 0 else f"after {shots[0]} target episodes"
+    ended = f"after {shots[-1]} target episodes"
+    if label == "oracle":
+        return f"trained on the target itself, returns {shown(estimate(last))}: what can be had."
+    if label == "scratch":
+        return f"without any source, returns {shown(estimate(last))} {ended}."
+    said = f"returns {shown(estimate(first))} {begun}"
+    if label != "source-only" and "source-only" in results:
+        said += f", {_beside(first, _scores(results['source-only'], 0), 'source-only')}"
+    elif "scratch" in results:
+        said += f", {_beside(first, _scores(results['scratch'], 0), 'a policy that knows nothing')}"
+    if first != last:
+        said += f"; {shown(estimate(last))} {ended}"
+        if "scratch" in results:
+            said += f", {_beside(last, _scores(results['scratch'], -1), 'scratch')}"
+    if "oracle" in results:
+        had = estimate(_scores(results["oracle"], -1)).value
+        if had > 0:
+            said += f". That is {100 * estimate(last).value / had:.0f} % of the oracle's return"
+    return f"{said}."
+
+
+def _scores(runs: Sequence[Result], shot: int) -> list[float]:
+    return [run.shots[shot].score for run in runs]
+
+
+def _beside(scores: Sequence[float], others: Sequence[float], whose: str) -> str:
+    apart = difference(scores, others)
+    if apart.low is None or apart.high is None:
+        way = "above" if apart.value > 0 else "below"
+        return f"{_number(abs(apart.value))} {way} {whose} (few seeds: it may be luck)"
+    by = f"by {_number(abs(apart.value))}"
+    if apart.low > 0:
+        return f"above {whose} {by}"
+    if apart.high < 0:
+        return f"below {whose} {by}"
+    return f"not clearly different from {whose}"
+
+
+def warnings(results: Results, problem: TransferProblem) -> list[str]:
+    """Where the most likely actions and those that are drawn return unlike numbers, and how many
+    seeds there are, if few."""
+    found = []
+    ends = dict.fromkeys((0, len(problem.access.shots) - 1))
+    for label, runs in results.items():
+        for shot in ends:
+            if not all(run.shots[shot].sampled for run in runs):
+                continue
+            likely = estimate(_scores(runs, shot) if len(runs) > 1 else runs[0].shots[shot].returns)
+            drawn = estimate([sum(s) / len(s) for s in (run.shots[shot].sampled for run in runs)])
+            if likely.low is None or likely.high is None:
+                continue
+            if not likely.low <= drawn.value <= likely.high:
+                found.append(
+                    f"{label}, after {problem.access.shots[shot]} episodes: with actions drawn "
+                    f"from the policy, as in training, the return is {shown(drawn)}, not "
+                    f"{shown(likely)}. It was not done learning, or needs its noise."
+                )
+    return found
+
+
+def shown(estimate: Estimate | None) -> str:
+    """A value and its interval, for a person."""
+    if estimate is None:
+        return "–"
+    digits = 0 if abs(estimate.value) >= 10 else 2
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:,.{digits}f}"
+    low, high = (f"{bound:,.{digits}f}" for bound in (estimate.low, estimate.high))
+    return f"{estimate.value:,.{digits}f} [{low}, {high}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _unlike_learners(jobs: Jobs) -> dict[str, str]:
+    """What differs in the learners of those methods whose learner is not the problem's."""
+    from headstart.runs.job import learner_of
+
+    found = {}
+    for label, job in jobs.items():
+        usual = as_table(learner_of(job.problem))
+        own = as_table(job.method.learner)
+        if type(job.method.learner) is not type(learner_of(job.problem)):
+            found[label] = LEARNERS.name_of(type(job.method.learner))
+        elif own != usual:
+            changed = (f"{k} {v}" for k, v in own.items() if v != usual[k])
+            found[label] = ", ".join(changed)
+    return found
