@@ -29,6 +29,7 @@ STORED = Path(__file__).with_suffix(".json")
 SETTINGS: dict[str, Mapping[str, Any]] = {
     "ppo": {"algorithm": "ppo"},
     "sac": {"algorithm": "sac"},
+    "swing-up": find("rusty-hinge").learner,
     "dqn-small": find("wall").learner,
     "sac-small": find("archery").learner,
     "sac-middle": find("cheetah-obstacle").learner,
@@ -80,6 +81,7 @@ CASES = {
         Case("walker", "ppo", 1_000_000, 4),
         Case("half-cheetah", "ppo", 1_000_000, 4),
         Case("ant", "ppo", 1_000_000, 3),
+        Case("cart-pole", "swing-up", 600_000, 5),
         Case("half-cheetah", "sac", 100_000, 3),
         Case("two-way-cheetah", "sac-middle", 60_000, 3),
         Case("plane", "sac-small", 40_000, 3),

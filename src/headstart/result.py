@@ -115,13 +115,27 @@ def difference(
     Raises:
         ValueError: a group is empty.
     """
-    (a, a_square, a_half), (b, b_square, b_half) = _trimmed(more), _trimmed(less)
-    runs, square = min(len(more), len(less)), a_square + b_square
+    return contrast((1.0, more), (-1.0, less), level=level)
+
+
+def contrast(*terms: tuple[float, Sequence[float] | np.ndarray], level: float = 0.95) -> Estimate:
+    """Σ c · (interquartile mean of a group of runs), over independent groups and their factors c.
+
+    The interval is Student's, with Welch and Satterthwaite's degrees of freedom. "At least 1.3
+    times as much" is a contrast of 1 and −1.3 above 0.
+
+    Raises:
+        ValueError: a group is empty.
+    """
+    parts = [(c, *_trimmed(scores)) for c, scores in terms]
+    value = sum(c * mean for c, mean, _, _ in parts)
+    square = sum(c**2 * own for c, _, own, _ in parts)
+    runs = min(len(scores) for _, scores in terms)
     if not square:
-        bound = a - b if runs > 1 else None
-        return Estimate(a - b, bound, bound, runs)
-    parts = a_square**2 / max(a_half - 1, 1), b_square**2 / max(b_half - 1, 1)
-    return _estimate(a - b, square, square**2 / sum(parts), runs, level)
+        bound = value if runs > 1 else None
+        return Estimate(value, bound, bound, runs)
+    freedom = sum((c**2 * own) ** 2 / max(half - 1, 1) for c, _, own, half in parts)
+    return _estimate(value, square, square**2 / freedom, runs, level)
 
 
 def _trimmed(scores: Sequence[float] | np.ndarray) -> tuple[float, float, int]:

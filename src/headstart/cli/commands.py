@@ -103,7 +103,10 @@ def _reported(folder: Path) -> None:
     from headstart.report.table import summary
 
     path = write(folder)
-    Console(highlight=False).print(summary(read(folder)))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100
+    console.print(summary(read(folder)))
     print(path)
 
 

@@ -4,8 +4,9 @@ posterior.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -20,6 +21,8 @@ from headstart.methods.method import Method, Requirements
 from headstart.policies.policy import ActorPolicy
 from headstart.transfer.posterior import Posterior
 
+UNEXPLAINED = 2.0
+"""χ² above which the target is not one of the source's bodies."""
 START = 0.5
 """Where the schedules of PPO stand when training goes on under a posterior: at its first step size
 the policy forgets what it can."""
@@ -91,3 +94,24 @@ class EPOptPosterior(Method):
             under = source.at(fit.domain)
             state = self.pretraining.optimise(under, self.retrain, train_key, state, START)
             yield self.learner.policy(state)
+
+    def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What was inferred at last, and whether it explains the target."""
+        rows = [row for row in log if row["phase"] == "posterior"]
+        if not rows:
+            return []
+        last = rows[-1]
+        inferred = ", ".join(
+            f"{name} {mean:.3g} ± {last['std'][name]:.1g}"
+            for name, mean in last["mean"].items()
+            if last["std"][name] > 0
+        )
+        said = f"after {last['episodes']} target episodes it inferred {inferred}"
+        if last["beta"] < 1:
+            said += f"; the ladder of posteriors ended at β = {last['beta']:.2g}: take more rungs"
+        if last["chi2"] > UNEXPLAINED:
+            said += (
+                f". Beware: χ² is {last['chi2']:.2g} where at most about 1 is expected: no "
+                "parameters of the source explain the target, so these are no better than others"
+            )
+        return [f"{said}."]

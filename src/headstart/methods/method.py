@@ -1,9 +1,9 @@
 """What a method is, and what it may ask for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -98,6 +98,10 @@ class Method(ABC):
             source: the problem's.
         """
         return None
+
+    def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Sentences for the report on how a run went, from the rows of its log."""
+        return []
 
 
 def trusted(learner: Learner) -> list[str]:

@@ -12,7 +12,7 @@ from headstart.knowledge import Knowledge, write_atomically
 from headstart.problem import TransferProblem
 from headstart.report.compared import read
 from headstart.report.figures import band, bar, colour, figure, legend, svg
-from headstart.report.table import Jobs, Results, first_shot, meanings, rows, warnings
+from headstart.report.table import Jobs, Results, first_shot, meanings, notes, rows, warnings
 from headstart.report.views import stills
 from headstart.result import estimate, threshold_from
 
@@ -26,20 +26,13 @@ def write(folder: Path) -> Path:
     Raises:
         HeadstartError: there is none.
     """
-    from headstart.runs import logger
-    from headstart.runs.job import Job
-
-    problem, results, unfinished = read(folder)
+    compared = read(folder)
+    problem, results, jobs, logs, unfinished = compared
     threshold = threshold_from(results)
-    logs = {
-        label: [logger.rows(folder / label / str(run.seed)) for run in runs]
-        for label, runs in results.items()
-    }
     jinja = Environment(
         loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
         autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    jobs = {label: Job.read(folder / label / str(runs[0].seed)) for label, runs in results.items()}
     first = next(iter(results.values()))[0]
     html = jinja.get_template("report.html.jinja").render(
         problem=problem,
@@ -47,6 +40,7 @@ def write(folder: Path) -> Path:
         first_shot=first_shot(problem),
         meanings=meanings(results, problem),
         warnings=warnings(results, problem),
+        notes=notes(compared),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,

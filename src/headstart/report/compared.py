@@ -9,6 +9,8 @@ from headstart.errors import HeadstartError
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
 from headstart.result import Result
+from headstart.runs.job import Job
+from headstart.runs.logger import rows
 
 
 class Compared(NamedTuple):
@@ -17,6 +19,10 @@ class Compared(NamedTuple):
     problem: TransferProblem
     results: dict[str, list[Result]]
     """The finished runs by method, baselines first, each method's by seed."""
+    jobs: dict[str, Job]
+    """The first run of every method, as it was asked for."""
+    logs: dict[str, list[list[dict[str, Any]]]]
+    """What the runs of every method have logged."""
     unfinished: list[str]
     """Folders."""
 
@@ -48,7 +54,16 @@ def read(folder: Path) -> Compared:
     configs = sorted(folder.glob("*/*/config.json"))
     unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
     results = {label: sorted(found[label], key=lambda r: r.seed) for label in order}
-    return Compared(_problem(folder, results), results, unfinished)
+    return Compared(
+        _problem(folder, results),
+        results,
+        {label: Job.read(folder / label / str(runs[0].seed)) for label, runs in results.items()},
+        {
+            label: [rows(folder / label / str(run.seed)) for run in runs]
+            for label, runs in results.items()
+        },
+        unfinished,
+    )
 
 
 def _problem(folder: Path, results: Mapping[str, Sequence[Result]]) -> TransferProblem:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.console import Group
 from rich.table import Table
@@ -71,20 +72,26 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
 
 def summary(compared: Compared) -> Group:
     """The table and the sentences, for a terminal."""
-    problem, results, _ = compared
+    problem, results = compared.problem, compared.results
     shots = problem.access.shots
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("method")
-    columns = [first_shot(problem)]
-    columns += [f"return after {shots[-1]} episodes"] if len(shots) > 1 else []
-    for name in (*columns, "source steps", "target episodes", "seeds"):
-        table.add_column(name, justify="right")
+    counts = sorted({len(runs) for runs in results.values()})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    table = Table(
+        box=box.SIMPLE, pad_edge=False, title_justify="left",
+        title=f"{problem.name}: return on the target, means over {seeds} seeds [95 %]",
+    )  # fmt: skip
+    heads = ["zero-shot" if shots[0] == 0 else f"after {shots[0]}\nepisodes"]
+    heads += [f"after {shots[-1]}\nepisodes"] if len(shots) > 1 else []
+    table.add_column("method", no_wrap=True)
+    for head in (*heads, "source\nsteps", "target\nepisodes"):
+        table.add_column(head, justify="right", no_wrap=True)
     for label, runs in results.items():
         worth = transfer(runs, (), None)
-        returns = [shown(worth.first), shown(worth.last)][: len(columns)]
+        returns = [shown(worth.first), shown(worth.last)][: len(heads)]
         taken = f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"
-        table.add_row(label, *returns, *taken, str(len(runs)))
+        table.add_row(label, *returns, *taken)
     said = [f"{label} {meaning}" for label, meaning in meanings(results, problem).items()]
+    said += notes(compared)
     said += [f"Beware: {warning}" for warning in warnings(results, problem)]
     return Group(table, *(Text(sentence) for sentence in said))
 
@@ -135,26 +142,45 @@ def _beside(scores: Sequence[float], others: Sequence[float], whose: str) -> str
     return f"not clearly different from {whose}"
 
 
+def notes(compared: Compared) -> list[str]:
+    """What methods say of their own runs."""
+    return [
+        f"{label}, seed {run.seed}: {note}"
+        for label, runs in compared.results.items()
+        for run, log in zip(runs, compared.logs[label], strict=True)
+        for note in compared.jobs[label].method.notes(log)
+    ]
+
+
 def warnings(results: Results, problem: TransferProblem) -> list[str]:
-    """Where the most likely actions and those that are drawn return unlike numbers, and how many
-    seeds there are, if few."""
+    """Where the most likely actions and those that are drawn return unlike numbers: each outside
+    the other's interval."""
     found = []
     ends = dict.fromkeys((0, len(problem.access.shots) - 1))
     for label, runs in results.items():
         for shot in ends:
             if not all(run.shots[shot].sampled for run in runs):
                 continue
-            likely = estimate(_scores(runs, shot) if len(runs) > 1 else runs[0].shots[shot].returns)
-            drawn = estimate([sum(s) / len(s) for s in (run.shots[shot].sampled for run in runs)])
-            if likely.low is None or likely.high is None:
-                continue
-            if not likely.low <= drawn.value <= likely.high:
+            if len(runs) == 1:  # the interval over its episodes, then
+                likely = estimate(runs[0].shots[shot].returns)
+                drawn = estimate(runs[0].shots[shot].sampled)
+            else:
+                likely = estimate(_scores(runs, shot))
+                drawn = estimate([float(np.mean(run.shots[shot].sampled)) for run in runs])
+            if not (_within(drawn, likely) or _within(likely, drawn)):
                 found.append(
                     f"{label}, after {problem.access.shots[shot]} episodes: with actions drawn "
                     f"from the policy, as in training, the return is {shown(drawn)}, not "
                     f"{shown(likely)}. It was not done learning, or needs its noise."
                 )
     return found
+
+
+def _within(one: Estimate, other: Estimate) -> bool:
+    """Whether a value lies in another's interval, if that has one."""
+    if other.low is None or other.high is None:
+        return True
+    return other.low <= one.value <= other.high
 
 
 def shown(estimate: Estimate | None) -> str:

@@ -7,11 +7,13 @@ results from the finished ones; `draw(table, path)`, `shown(table)` for a person
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from headstart.errors import HeadstartError, unknown
 
@@ -31,6 +33,9 @@ STUDIES = {
 }
 
 
+Scores = Sequence[float] | np.ndarray
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence, whether the numbers bear it out, and the numbers."""
@@ -38,6 +43,25 @@ class Claim:
     text: str
     holds: bool
     evidence: str
+
+
+def above(text: str, more: Scores, less: Scores, factor: float = 1.0, digits: int = 0) -> Claim:
+    """The claim that runs return more than `factor` times what others do: it holds if the interval
+    of the difference does."""
+    from headstart.result import contrast, iqm
+
+    apart = contrast((1.0, more), (-factor, less))
+    if factor == 1:
+        by = "apart by"
+    else:
+        by = f"above {factor:g} times as much by"
+    low, high = (float("nan") if x is None else x for x in (apart.low, apart.high))
+    return Claim(
+        text,
+        low > 0,
+        f"{iqm(more):.{digits}f} against {iqm(less):.{digits}f}, {by} {apart.value:.{digits}f} "
+        f"[{low:.{digits}f}, {high:.{digits}f}]",
+    )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ baselines that take nothing of the target.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.problem.named import find
-from headstart.result import estimate, iqm
-from headstart.studies import Arm, Claim
+from headstart.result import contrast, estimate, iqm
+from headstart.studies import Arm, Claim, above
 
 SEEDS, FEWER = 5, 3
 WEATHERS = {"rain": "rainy-drive", "dusk": "dusk-drive"}
@@ -84,36 +86,26 @@ def shown(table: dict[str, Any]) -> str:
 
 def claims(table: dict[str, Any]) -> list[Claim]:
     """What was claimed, held against the numbers."""
-    found = []
+    returns = {name: arm["returns"] for name, arm in table["arms"].items()}
+    found: list[Claim] = []
     for weather in WEATHERS:
-        low, high = (
-            iqm(table["arms"][f"{weather}: {arm}"]["returns"]) for arm in ("source-only", "oracle")
-        )
-        found.append(
-            Claim(
-                f"{weather}: there is a gap to close: source-only is below 80 % of the oracle",
-                low < 0.8 * high,
-                f"{low:.1f} against {high:.1f}",
-            )
-        )
+        low, high = (returns[f"{weather}: {arm}"] for arm in ("source-only", "oracle"))
+        text = f"{weather}: there is a gap to close: 80 % of the oracle is above source-only"
+        found.append(above(text, 0.8 * np.array(high), low, digits=1))
         for variant in VARIANTS:
-            arm = table["arms"][f"{weather}: {variant}"]
-            share = closed(table, f"{weather}: {variant}")
-            frames = max(arm["target_observations"])
+            name = f"{weather}: {variant}"
+            frames = max(table["arms"][name]["target_observations"])
+            beyond = contrast((1.0, returns[name]), (-0.3, low), (-0.7, high))
             found.append(
                 Claim(
                     f"{weather}: {variant} closes at least 70 % of it with at most 1,000 frames",
-                    share >= 0.7 and frames <= 1000,
-                    f"{100 * share:.0f} % with {frames} frames",
+                    beyond.low is not None and beyond.low > 0 and frames <= 1000,
+                    f"{100 * closed(table, name):.0f} % with {frames} frames; above 70 % by a "
+                    f"return of {beyond.value:.1f} {beyond.interval}",
                 )
             )
-    good, bad = (closed(table, name) for name in ("rain: reversal", BAD))
     found.append(
-        Claim(
-            "frames of bad drivers close less",
-            bad < good,
-            f"{100 * bad:.0f} % against {100 * good:.0f} %",
-        )
+        above("frames of bad drivers close less", returns["rain: reversal"], returns[BAD], digits=1)
     )
     return found
 

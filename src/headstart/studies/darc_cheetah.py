@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from headstart.problem.named import find
-from headstart.result import estimate, iqm
-from headstart.studies import Arm, Claim
+from headstart.result import difference, estimate, iqm
+from headstart.studies import Arm, Claim, above
 
 SEEDS, FEWER = 5, 3
 BODIES = {"broken": "broken-cheetah", "obstacle": "cheetah-obstacle"}
@@ -115,38 +115,37 @@ def shown(table: dict[str, Any]) -> str:
 
 def claims(table: dict[str, Any]) -> list[Claim]:
     """What the paper says, held against the numbers."""
-    score = {name: iqm(arm["returns"]) for name, arm in table["arms"].items()}
-    found = []
+    returns = {name: arm["returns"] for name, arm in table["arms"].items()}
+    score = {name: iqm(found) for name, found in returns.items()}
+    found: list[Claim] = []
     for body in BODIES:
-        darc, oracle = score[f"{body}: DARC"], score[f"{body}: oracle"]
-        source, target = (score[f"{body}: {arm}"] for arm in HEADLINE[:2])
-        closed = 100 * (darc - source) / (oracle - source)
+        darc = returns[f"{body}: DARC"]
+        source, target = (returns[f"{body}: {arm}"] for arm in HEADLINE[:2])
+        gap = score[f"{body}: oracle"] - iqm(source)
+        closed = 100 * (iqm(darc) - iqm(source)) / gap
+        better = above(
+            f"{body}: DARC's return is at least 1.3 times source-only's", darc, source, 1.3
+        )
+        told = f"{better.evidence}; of the gap to the oracle, {closed:.0f} %"
         found += [
-            Claim(
-                f"{body}: DARC's return is at least 1.3 times source-only's",
-                darc >= 1.3 * source and darc > 0,
-                f"{darc:.0f} against {source:.0f}; of the gap to the oracle, {closed:.0f} %",
-            ),
-            Claim(
+            Claim(better.text, better.holds and iqm(darc) > 0, told),
+            above(
                 f"{body}: it is above that of RL on the target from as many target steps",
-                darc > target,
-                f"{darc:.0f} against {target:.0f}",
+                darc,
+                target,
             ),
         ]
-        # Against as many seeds as the ablations have.
-        same = iqm(table["arms"][f"{body}: DARC"]["returns"][:FEWER])
         for arm in ABLATIONS:
-            worse = score[f"{body}: {arm}"]
-            found.append(
-                Claim(f"{body}: {arm} is worse", worse < same, f"{worse:.0f} against {same:.0f}")
-            )
-        reversed_darc = score[f"{body}, reversed: DARC"]
-        plain, best = (score[f"{body}, reversed: {arm}"] for arm in ("source-only", "oracle"))
+            found.append(above(f"{body}: {arm} is worse", darc, returns[f"{body}: {arm}"]))
+        failed = returns[f"{body}, reversed: DARC"]
+        plain, best = (returns[f"{body}, reversed: {arm}"] for arm in ("source-only", "oracle"))
+        below = above(f"{body}, reversed: DARC fails: it is below the oracle", best, failed)
+        gained = difference(failed, plain)
         found.append(
             Claim(
-                f"{body}, reversed: DARC fails: no better than source-only, and below the oracle",
-                reversed_darc <= 1.1 * plain and reversed_darc < best,
-                f"{reversed_darc:.0f} against {plain:.0f} and {best:.0f}",
+                f"{below.text}, and not above source-only",
+                below.holds and (gained.low is None or gained.low <= 0),
+                f"{below.evidence}; above source-only by {gained.value:.0f} {gained.interval}",
             )
         )
     return found

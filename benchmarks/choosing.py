@@ -1,0 +1,129 @@
+"""What the stored studies found of each method: the table of docs/choosing.md.
+
+    uv run --locked python benchmarks/choosing.py
+
+A method is above another where the 95 % interval of the difference says so.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headstart import studies
+from headstart.result import difference
+
+Table = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A method for a situation, and a comparison that was made of it."""
+
+    situation: str
+    method: str
+    study: str
+    where: str
+    rival: str
+    more: Callable[[Table], Any]
+    less: Callable[[Table], Any]
+
+
+def arm(name: str, key: str = "returns") -> Callable[[Table], Any]:
+    """An arm's returns, seed by seed."""
+    return lambda table: table["arms"][name][key]
+
+
+def shot(method: str, index: int) -> Callable[[Table], Any]:
+    """A method's returns at a shot of the first run."""
+    return lambda table: [returns[index] for returns in table["methods"][method]["returns"]]
+
+
+def at(policy: str, mass: float) -> Callable[[Table], Any]:
+    """A policy's mean returns at a mass of the hopper's torso."""
+    return lambda table: np.mean(policies(table, policy)[:, table["masses"].index(mass)], axis=1)
+
+
+def worst(policy: str) -> Callable[[Table], Any]:
+    """Its mean returns at the mass that suits it least, seed by seed."""
+    return lambda table: policies(table, policy).mean(2).min(1)
+
+
+def tail(policy: str) -> Callable[[Table], Any]:
+    """The tenth percentile of its returns over all masses."""
+    return lambda table: np.quantile(policies(table, policy), 0.1, axis=(1, 2))
+
+
+def policies(table: Table, policy: str) -> Any:
+    return np.array(table["policies"][policy]["returns"])
+
+
+VARY = "a simulator whose parameters you can vary"
+EXPENSIVE = "the same, and failures are expensive"
+UNVARIED = "the same, and what differs is none of its parameters"
+FEW = "the same, and a few target trajectories"
+ALLOWS = "a simulator that allows what reality does not, and target steps without rewards"
+LACKS = "a simulator that lacks what reality allows"
+FRAMES = "a simulator that looks wrong, and a few hundred frames of reality"
+LOOKS = "one that looks wrong, and no frames"
+MANY = "many target episodes"
+HIDDEN = "a body that is hidden and differs each time"
+ENSEMBLE, EPOPT, UNMODELLED = "ensemble (ε = 1)", "EPOpt (ε = 0.1)", "EPOpt, mass not varied"
+
+ROWS = (
+    Row(VARY, "domain-randomization", "first-run", "cart-pole", "source-only",
+        shot("domain-randomization", 0), shot("source-only", 0)),
+    Row(VARY, "domain-randomization", "epopt-hopper", "hopper of 9 kg", "source-only at 6 kg",
+        at(ENSEMBLE, 9.0), at("specialist at 6", 9.0)),
+    Row(EXPENSIVE, "epopt", "epopt-hopper", "tenth percentile over masses", "domain-randomization",
+        tail(EPOPT), tail(ENSEMBLE)),
+    Row(UNVARIED, "epopt", "epopt-hopper", "worst mass, never varied", "source-only",
+        worst(UNMODELLED), worst("specialist at 6")),
+    Row(FEW, "epopt-posterior", "first-run", "cart-pole, 20 episodes", "domain-randomization",
+        shot("epopt-posterior", 2), shot("domain-randomization", 0)),
+    Row(FEW, "epopt-posterior", "epopt-hopper", "hopper of 9 kg, 10 episodes", "epopt",
+        at("EPOpt, posterior", 9.0), at(EPOPT, 9.0)),
+    Row(ALLOWS, "darc", "darc-cheetah", "dead joint", "source-only",
+        arm("broken: DARC"), arm("broken: source-only")),
+    Row(ALLOWS, "darc", "darc-cheetah", "wall", "source-only",
+        arm("obstacle: DARC"), arm("obstacle: source-only")),
+    Row(LACKS, "darc", "darc-cheetah", "wall, reversed", "source-only",
+        arm("obstacle, reversed: DARC"), arm("obstacle, reversed: source-only")),
+    Row(FRAMES, "domain-confusion", "confusion-drive", "rain", "source-only",
+        arm("rain: reversal"), arm("rain: source-only")),
+    Row(FRAMES, "domain-confusion", "confusion-drive", "dusk", "source-only",
+        arm("dusk: reversal"), arm("dusk: source-only")),
+    Row(LOOKS, "random-convolution", "confusion-drive", "rain", "source-only",
+        arm("rain: random-convolution"), arm("rain: source-only")),
+    Row(LOOKS, "domain-randomization", "confusion-drive", "rain", "source-only",
+        arm("rain: domain-randomization"), arm("rain: source-only")),
+    Row(MANY, "finetune", "first-run", "cart-pole, 200 episodes", "scratch",
+        shot("finetune", -1), shot("scratch", -1)),
+    Row(HIDDEN, "a memory", "memory-and-context", "hopper's mass", "none",
+        arm("mass: memory", "drawn"), arm("mass: neither", "drawn")),
+)  # fmt: skip
+
+
+def found(row: Row) -> str:
+    """What a study says of a method beside its rival."""
+    table = studies.stored(row.study)
+    apart = difference(row.more(table), row.less(table))
+    way = "not clearly different from"
+    if apart.low is not None and apart.high is not None:
+        way = "above" if apart.low > 0 else "below" if apart.high < 0 else way
+    return f"{row.where}: {way} {row.rival}, {apart.value:+.0f} {apart.interval}"
+
+
+def table() -> str:
+    """The table, in Markdown."""
+    lines = ["| you have | try | what was found | study |", "|---|---|---|---|"]
+    last = ""
+    for row in ROWS:
+        situation = "" if row.situation == last else row.situation
+        last = row.situation
+        link = f"[{row.study}](studies/{row.study}.md)"
+        lines.append(f"| {situation} | `{row.method}` | {found(row)} | {link} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
