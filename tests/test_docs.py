@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart import Domain, envs
+from headstart import Domain, envs, studies
 from headstart.configuration import described
 from headstart.envs import ENVIRONMENTS
 from headstart.envs.spec import Parameter
@@ -44,12 +44,16 @@ def settings(name: str) -> str:
     return "\n".join(lines)
 
 
+def benchmark(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def learned(kind: str, name: str) -> list[str]:
     """What was learned in an environment, or by a learner, as `learning.json` has it."""
-    path = ROOT / "benchmarks" / "learning.py"
-    spec = importlib.util.spec_from_file_location("learning", path)
-    learning = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(learning)
+    learning = benchmark("learning")
     stored = json.loads(learning.STORED.read_text())
     assert stored.keys() == learning.CASES.keys()
     lines = [
@@ -74,3 +78,15 @@ def test_a_page_says_what_the_learner_can_be_set_to_and_what_it_learned(name):
     page = (ROOT / "docs" / "learners" / f"{name}.md").read_text()
     for text in (settings(name), "\n".join(learned("learner", name))):
         assert text in page, text
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_a_page_says_what_the_study_found(name):
+    page = (ROOT / "docs" / "studies" / f"{name}.md").read_text()
+    for claim in studies.find(name).claims(studies.stored(name)):
+        verdict = "holds" if claim.holds else "**does not hold**"
+        assert f"| {claim.text} | {verdict} | {claim.evidence} |" in page
+
+
+def test_which_method_to_choose_is_what_the_studies_found():
+    assert benchmark("choosing").table() in (ROOT / "docs" / "choosing.md").read_text()

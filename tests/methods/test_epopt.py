@@ -67,29 +67,39 @@ class Told(Posterior):
         return Fit(wind, {"wind": 0.1}, {"wind": 0.0}, [[1.0]], 1.0, 1.0, 0.5)
 
 
-@pytest.mark.parametrize(("limit", "rounds"), [(None, 3), (4, 2), (5, 2), (1, 0)])
+@pytest.mark.parametrize(
+    ("limit", "rounds", "infer"),
+    [(None, 3, True), (4, 2, True), (5, 2, True), (1, 0, True), (4, 2, False)],
+)
 def test_the_posterior_hears_of_every_episode_and_a_round_that_is_not_whole_is_not_begun(
-    monkeypatch, limit, rounds
+    monkeypatch, limit, rounds, infer
 ):
-    under = []
+    """Without inference as much is taken and trained, under the prior."""
+    under, spans = [], []
 
     def train(learner, source, steps, key, state=None, **more):
         under.append((source.domain.parameters["wind"], steps))
+        spans.append(more["span"])
         return state
 
     monkeypatch.setattr(epopt, "train", train)
     told, learner = Told(), PPO(hidden=(4,))
     method = EPOptPosterior(
-        posterior=told, learner=learner, episodes_per_round=2, rounds=3, retrain=100, ensemble=0.5
-    )
+        posterior=told, learner=learner, episodes_per_round=2, rounds=3, retrain=100, ensemble=0.5,
+        infer=infer,
+    )  # fmt: skip
     source = CountedSource(Domain("probes:Track", wind=Uniform(-0.5, 0.5)))
     meter = Meter(episode_limit=limit)
     target = MeteredTarget(Domain("probes:Track", wind=0.4), Allowance(meter))
     knowledge = learner.knowledge(learner.init(target.spec, jax.random.key(0)))
     policies = list(method.adapt(knowledge, source, target, jax.random.key(1)))
     assert len(policies) == 1 + rounds
-    assert told.episodes == [2, 4, 6][:rounds]
-    assert under == [(Fixed(0.1), 50)] * 2 * rounds
+    assert told.episodes == ([2, 4, 6][:rounds] if infer else [])
+    assert meter.episodes == 2 * rounds
+    wind = Fixed(0.1) if infer else Uniform(-0.5, 0.5)
+    assert under == [(wind, 50)] * 2 * rounds
+    # Schedules go on from their middle: half of it for ε = 1, half for the worst.
+    assert spans == [(0.5, 0.75), (0.75, 1.0)] * rounds
     assert method.requires() == Requirements(
         varied=True, starts_from_observations=True, hooks=frozenset({"weights"})
     )

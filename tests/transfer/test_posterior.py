@@ -73,6 +73,21 @@ def test_agrees_with_the_closed_form_in_many_parameters(size, sigma, seed):
     assert sigma > 0.1 or fit.chi2 == pytest.approx(residuals, rel=0.8)
 
 
+def test_every_rung_is_sought_from_the_last(monkeypatch):
+    seen, original = [], Posterior._highest
+
+    def watched(self, ratio, likelihood, low):
+        seen.append((low, original(self, ratio, likelihood, low)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(Posterior, "_highest", watched)
+    log_likelihood, _, _, _ = linear(3, 0.01, seed=0)
+    prior = Domain.of("hopper", {f"p{i}": Normal(0, 1.5, -12, 12) for i in range(3)})
+    Posterior().ladder(prior, log_likelihood, np.random.default_rng(0))
+    assert len(seen) > 3
+    assert [low for low, _ in seen] == [0.0, *(high for _, high in seen[:-1])]
+
+
 def test_no_rung_is_below_the_last():
     """Drawn from the posterior at β = 0.5, few particles are effective at 0, and at 1."""
     likelihood = np.linspace(-100.0, 0.0, 64)

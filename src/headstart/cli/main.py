@@ -82,7 +82,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     )
     compare.word("problem", PROBLEM)
     compare.word("methods", METHODS, metavar="METHOD", nargs="*")
-    compare.flag("--seeds", "runs of each method", 2, type=_positive)
+    compare.flag("--seeds", "runs of each method", 3, type=_positive)
     compare.flag("--engine", ENGINE, "local", metavar="ENGINE")
     for with_runs in (compare, study):
         with_runs.flag("--workers", WORKERS, type=_positive)

@@ -48,6 +48,9 @@ class EPOptPosterior(Method):
     """Updates of the posterior, each followed by training."""
     retrain: int = 200_000
     """Steps of training under each posterior."""
+    infer: bool = True
+    """Whether training goes on under the posterior; if not, under the prior: a control, which has
+    as many steps and episodes."""
     posterior: Posterior = field(default_factory=Posterior)
     """How target transitions become a distribution."""
 
@@ -86,12 +89,15 @@ class EPOptPosterior(Method):
             )
             envs = target.start(self.episodes_per_round, seed_from(start_key))
             seen.append(episodes(self.learner.policy(state), envs, key=act_key))
-            fit = self.posterior.update(source, Episodes.joined(seen), seed_from(fit_key))
-            target.log(
-                phase="posterior", episodes=target.episodes, mean=fit.mean, std=fit.std,
-                correlation=fit.correlation, effective=fit.effective, beta=fit.beta, chi2=fit.chi2,
-            )  # fmt: skip
-            under = source.at(fit.domain)
+            under = source
+            if self.infer:
+                fit = self.posterior.update(source, Episodes.joined(seen), seed_from(fit_key))
+                target.log(
+                    phase="posterior", episodes=target.episodes, mean=fit.mean, std=fit.std,
+                    correlation=fit.correlation, effective=fit.effective, beta=fit.beta,
+                    chi2=fit.chi2,
+                )  # fmt: skip
+                under = source.at(fit.domain)
             state = self.pretraining.optimise(under, self.retrain, train_key, state, START)
             yield self.learner.policy(state)
 

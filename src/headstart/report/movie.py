@@ -10,8 +10,9 @@ from headstart.experience.unroll import begin, play
 from headstart.policies.policy import AbstractPolicy
 from headstart.problem import Domain
 
-STEPS = 400
-FRAMES = 100
+FRAME = 0.06
+"""Seconds between two frames, at least; a step, if that is longer."""
+FRAMES = 125
 
 
 def movie(policy: AbstractPolicy, domain: Domain, seed: int) -> str | None:
@@ -24,14 +25,15 @@ def movie(policy: AbstractPolicy, domain: Domain, seed: int) -> str | None:
     frames = [running.picture()]
     if frames[0] is None:
         return None
+    every = max(round(FRAME / running.environment.dt), 1)
     for t, seen in enumerate(play(policy, running, carry, None, rounds=1), start=1):
         ended = bool(seen.step.terminated[0] | seen.step.truncated[0])
-        if ended or t % (STEPS // FRAMES) == 0:
+        if ended or t % every == 0:
             frames.append(running.picture())
-        if t == STEPS:
+        if t == FRAMES * every:
             break
     images = [Image.fromarray(frame) for frame in frames if frame is not None]
-    seconds = running.environment.dt * (STEPS // FRAMES)
+    seconds = running.environment.dt * every
     durations = [max(20, round(1000 * seconds))] * (len(images) - 1) + [1000]
     file = io.BytesIO()
     images[0].save(

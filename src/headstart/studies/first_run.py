@@ -2,7 +2,7 @@
 would run it.
 
 A cart swings up a pole whose hinge is rustier than almost all in the simulator. Its settings were
-chosen on seeds below 10, which are not among these.
+chosen on seeds below 20, which are not among these.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from headstart.result import difference, estimate
 from headstart.studies import Arm, Claim
 
 PROBLEM = find("rusty-hinge")
-FIRST, TRIPLES = 10, 3
+FIRST, TRIPLES = 20, 3
 FIRST_SHOT, FEW, LAST = 0, 2, -1
 """Before any target episode, after 20, and at the end."""
 
