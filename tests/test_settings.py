@@ -26,6 +26,7 @@ RANGES = (
             "num_envs rollout_length epochs minibatch_size hidden memory_size": (1, None),
             "learning_rate clip_eps max_kl entropy_coef max_grad_norm": (0, None),
             "discount gae_lambda": (0, 1),
+            "final_std": (1e-3, None),
         },
     ),
     (

@@ -89,7 +89,7 @@ def test_methods_that_vary_the_source_need_one_that_varies(tmp_path):
 
 
 def test_the_posterior_needs_a_simulator_that_an_observation_starts(tmp_path):
-    refused(TRACK, "epopt-posterior", "give its engine a start_from method", tmp_path)
+    refused(TRACK, "epopt-posterior", "give its engine start_from, or in JAX state_from", tmp_path)
 
 
 def test_random_forces_need_a_body_to_push(tmp_path):

@@ -161,7 +161,10 @@ def test_the_result_has_the_stated_keys(tmp_path):
     assert table["seed"] == 0
     assert table["source"].keys() >= {"steps", "episodes"}
     assert table["target"].keys() == {"observations", "steps", "episodes"}
-    assert table["shots"][0].keys() == {"episodes", "steps", "returns"}
+    assert table["shots"][0].keys() == {"episodes", "steps", "returns", "sampled"}
+    drawn, likely = table["shots"][0]["sampled"], table["shots"][0]["returns"]
+    assert len(drawn) == len(likely)
+    assert drawn != likely
     assert table["seconds"].keys() == {"pretrain", "adapt", "evaluate"}
     assert table["versions"].keys() >= {"headstart", "jax", "mujoco"}
     config = json.loads((job.folder / "config.json").read_bytes())

@@ -176,7 +176,7 @@ class AbstractVectorEnv(ABC):
         """
         raise HeadstartError(
             f"{self.environment.name} cannot be started from an observation, which the posterior "
-            "over its parameters needs: give its engine a start_from method"
+            "over its parameters needs: give its engine start_from, or in JAX state_from"
         )
 
     def pin(self, values: np.ndarray) -> None:

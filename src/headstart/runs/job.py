@@ -212,7 +212,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     if needs.starts_from_observations and not source.starts_from_observations:
         raise HeadstartError(
             f"{source.name} cannot be started from an observation, which the posterior over its "
-            "parameters needs: give its engine a start_from method"
+            "parameters needs: give its engine start_from, or in JAX state_from"
         )
     if access.observations and access.behaviour != "random":
         check_expert(envs.find(problem.target.environment), access.behaviour)

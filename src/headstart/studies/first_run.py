@@ -85,6 +85,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
         least = {
             label: difference(oracle, scores(table, label, LAST, triple))
             for label in table["methods"]
+            if label != "oracle"
         }
         below = [label for label, apart in least.items() if apart.high is None or apart.high < 0]
         closest = min(least.values(), key=lambda apart: apart.value)
