@@ -104,7 +104,8 @@ def meanings(results: Results, problem: TransferProblem) -> dict[str, str]:
 def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:
     first, last = (_scores(results[label], i) for i in (0, -1))
     begun = "before any target episode" if shots[0] == 0 else f"after {shots[0]} target episodes"
-    ended = f"after {shots[-1]} target episodes"
+    taken = max(run.target["episodes"] for run in results[label])
+    ended = f"after {min(shots[-1], taken)} target episodes"
     if label == "oracle":
         return f"trained on the target itself, returns {shown(estimate(last))}: what can be had."
     if label == "scratch":
@@ -159,7 +160,8 @@ def warnings(results: Results, problem: TransferProblem) -> list[str]:
     ends = dict.fromkeys((0, len(problem.access.shots) - 1))
     for label, runs in results.items():
         for shot in ends:
-            if not all(run.shots[shot].sampled for run in runs):
+            untrained = label == "scratch" and shot == 0
+            if untrained or not all(run.shots[shot].sampled for run in runs):
                 continue
             if len(runs) == 1:  # the interval over its episodes, then
                 likely = estimate(runs[0].shots[shot].returns)
