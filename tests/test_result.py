@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from scipy.stats import trim_mean, ttest_ind
+from scipy.stats import t, trim_mean, ttest_ind
 
 from headstart.errors import HeadstartError
 from headstart.result import (
     Result,
     Shot,
     area,
+    contrast,
     difference,
     estimate,
     iqm,
@@ -126,3 +127,16 @@ def test_results_round_trip_and_damage_is_named(tmp_path):
         Result.read(path)
     with pytest.raises(HeadstartError, match="cannot read"):
         Result.read(tmp_path / "absent.json")
+
+
+def test_a_contrast_scales_what_it_weighs():
+    """1.3 times the scores, or a factor of 1.3: the same; and three groups add their squares."""
+    a, b, c = [3.0, 4.0, 6.0], [1.0, 2.0, 2.5], [0.0, 1.0, 3.0]
+    scaled, weighed = difference(a, 1.3 * np.array(b)), contrast((1.0, a), (-1.3, b))
+    assert (weighed.value, weighed.low) == pytest.approx((scaled.value, scaled.low))
+    three = contrast((1.0, a), (-0.3, b), (-0.7, c))
+    squares = [w**2 * np.var(x, ddof=1) / 3 for w, x in ((1, a), (0.3, b), (0.7, c))]
+    freedom = sum(squares) ** 2 / sum(s**2 / 2 for s in squares)
+    reach = t.ppf(0.975, freedom) * np.sqrt(sum(squares))
+    assert three.value == pytest.approx(np.mean(a) - 0.3 * np.mean(b) - 0.7 * np.mean(c))
+    assert three.high - three.value == pytest.approx(reach)

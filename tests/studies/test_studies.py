@@ -16,6 +16,7 @@ from headstart.studies import (
     darc_cheetah,
     darc_wall,
     epopt_hopper,
+    first_run,
 )
 from small import TRACK as PROBLEM
 
@@ -246,3 +247,46 @@ def test_the_arrows_claims_follow_the_numbers():
     assert [c.holds for c in darc_archery.claims(archery(soft=-0.5))] == [True, False, True, True]
     assert [c.holds for c in darc_archery.claims(archery(paid=-0.1))] == [True, True, False, True]
     assert not darc_archery.claims(archery(weighted=-0.4))[3].holds
+
+
+def first(**changed):
+    """Nine seeds a method, a little apart: the returns of each shot."""
+    at = {
+        "scratch": (0, 0, 15, 60, 80), "source-only": (60,) * 5, "finetune": (60, 60, 70, 120, 170),
+        "domain-randomization": (150,) * 5, "epopt-posterior": (150, 160, 170, 170, 170),
+        "oracle": (175,) * 5,
+    } | changed  # fmt: skip
+    wobble = [-1, 0, 1] * first_run.TRIPLES
+    methods = {
+        label: {
+            "seeds": list(range(20, 29)),
+            "returns": [[score + w for score in returns] for w in wobble],
+            "source_steps": [0 if label == "oracle" else 700_000] * 9,
+            "target_steps": [1_200_000 if label == "oracle" else 0] * 9,
+        }
+        for label, returns in at.items()
+    }
+    return {"shots": [0, 5, 20, 100, 200], "methods": methods}
+
+
+def test_the_first_comparisons_claims_follow_the_numbers():
+    each, triples = 6, first_run.TRIPLES
+    assert [claim.holds for claim in first_run.claims(first())] == [True] * (each * triples + 1)
+    for changed, broken in (
+        ({"scratch": (60, 60, 60, 60, 80)}, {0}),
+        ({"domain-randomization": (61,) * 5}, {1}),
+        ({"epopt-posterior": (150, 160, 61, 170, 170)}, {2}),
+        ({"finetune": (60, 60, 60, 60, 61)}, {3, 4}),
+        ({"domain-randomization": (180,) * 5}, {5}),
+    ):
+        holds = [claim.holds for claim in first_run.claims(first(**changed))][:-1]
+        assert {i % each for i, held in enumerate(holds) if not held} == broken
+    table = first()
+    table["methods"]["finetune"]["target_steps"] = [600_000] * 9
+    assert not first_run.claims(table)[-1].holds
+
+
+def test_arms_may_begin_at_a_later_seed(tmp_path):
+    arm = Arm(PROBLEM, "source-only", 2, first=7)
+    assert [job.seed for job in arm.jobs(tmp_path)] == [7, 8]
+    assert [folder.name for folder in arm.folders(tmp_path)] == ["7", "8"]
