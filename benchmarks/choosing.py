@@ -6,12 +6,12 @@ A method is above another where the 95 % interval of the difference says so.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from headstart import studies
 from headstart.result import difference
+from headstart.studies.epopt_hopper import scores, tail
 
 Table = dict[str, Any]
 
@@ -40,21 +40,12 @@ def shot(method: str, index: int) -> Callable[[Table], Any]:
 
 def at(policy: str, mass: float) -> Callable[[Table], Any]:
     """A policy's mean returns at a mass of the hopper's torso."""
-    return lambda table: np.mean(policies(table, policy)[:, table["masses"].index(mass)], axis=1)
+    return lambda table: scores(table, policy)[:, table["masses"].index(mass)]
 
 
 def worst(policy: str) -> Callable[[Table], Any]:
     """Its mean returns at the mass that suits it least, seed by seed."""
-    return lambda table: policies(table, policy).mean(2).min(1)
-
-
-def tail(policy: str) -> Callable[[Table], Any]:
-    """The tenth percentile of its returns over all masses."""
-    return lambda table: np.quantile(policies(table, policy), 0.1, axis=(1, 2))
-
-
-def policies(table: Table, policy: str) -> Any:
-    return np.array(table["policies"][policy]["returns"])
+    return lambda table: scores(table, policy).min(1)
 
 
 VARY = "a simulator whose parameters you can vary"
@@ -75,7 +66,7 @@ ROWS = (
     Row(VARY, "domain-randomization", "epopt-hopper", "hopper of 9 kg", "source-only at 6 kg",
         at(ENSEMBLE, 9.0), at("specialist at 6", 9.0)),
     Row(EXPENSIVE, "epopt", "epopt-hopper", "tenth percentile over masses", "domain-randomization",
-        tail(EPOPT), tail(ENSEMBLE)),
+        partial(tail, name=EPOPT), partial(tail, name=ENSEMBLE)),
     Row(UNVARIED, "epopt", "epopt-hopper", "worst mass, never varied", "source-only",
         worst(UNMODELLED), worst("specialist at 6")),
     Row(FEW, "epopt-posterior", "first-run", "cart-pole, 20 episodes", "domain-randomization",
@@ -103,13 +94,12 @@ ROWS = (
 )  # fmt: skip
 
 
-def found(row: Row) -> str:
-    """What a study says of a method beside its rival."""
-    table = studies.stored(row.study)
+def found(row: Row, table: Table) -> str:
+    """What a study's stored table says of a method beside its rival."""
     apart = difference(row.more(table), row.less(table))
     way = "not clearly different from"
-    if apart.low is not None and apart.high is not None:
-        way = "above" if apart.low > 0 else "below" if apart.high < 0 else way
+    if apart.above_zero or apart.below_zero:
+        way = "above" if apart.above_zero else "below"
     return f"{row.where}: {way} {row.rival}, {apart.value:+.0f} {apart.interval}"
 
 
@@ -117,11 +107,12 @@ def table() -> str:
     """The table, in Markdown."""
     lines = ["| you have | try | what was found | study |", "|---|---|---|---|"]
     last = ""
+    stored = {name: studies.stored(name) for name in dict.fromkeys(row.study for row in ROWS)}
     for row in ROWS:
         situation = "" if row.situation == last else row.situation
         last = row.situation
         link = f"[{row.study}](studies/{row.study}.md)"
-        lines.append(f"| {situation} | `{row.method}` | {found(row)} | {link} |")
+        lines.append(f"| {situation} | `{row.method}` | {found(row, stored[row.study])} | {link} |")
     return "\n".join(lines)
 
 

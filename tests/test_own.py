@@ -18,6 +18,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners import LEARNERS
 from headstart.policies.policy import ActorPolicy, knowledge_of, policy_from
 from headstart.report import write
+from headstart.report.compared import read
 from headstart.runs.job import Job, make_job, prepare
 from headstart.runs.logger import rows
 from headstart.runs.run import run
@@ -121,7 +122,7 @@ def test_an_encoder_of_ones_own(tmp_path):
     assert isinstance(policy, ActorPolicy)
     assert type(policy.encoders.by_group["state"]) is own.MyEncoder
     assert np.abs(np.asarray(policy.encoders.by_group["state"].weight) - weight).max() > 0
-    write(tmp_path / SEEN.name)  # which trusts what the run itself named
+    write(read(tmp_path / SEEN.name))  # which trusts what the run itself named
 
 
 def test_it_matters_what_it_sees(tmp_path):

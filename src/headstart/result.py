@@ -82,6 +82,16 @@ class Estimate:
     runs: int
 
     @property
+    def above_zero(self) -> bool:
+        """Whether all of the interval is."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """Whether all of the interval is."""
+        return self.high is not None and self.high < 0
+
+    @property
     def interval(self) -> str:
         """`[low, high]` to whole numbers, for a person; nothing for a single run."""
         return "" if self.low is None else f"[{self.low:.0f}, {self.high:.0f}]"
@@ -169,8 +179,6 @@ class Transfer:
     """The return at the first shot: zero-shot, if that is 0 episodes."""
     last: Estimate
     """The return at the last shot."""
-    sampled: tuple[Estimate, Estimate] | None
-    """The same two with sampled actions, where they were evaluated."""
     area: Estimate
     jumpstart: Estimate | None
     """First return above scratch's, seed by seed; absent without scratch."""
@@ -192,7 +200,6 @@ def transfer(
     return Transfer(
         first=estimate([r.shots[0].score for r in results]),
         last=estimate([r.shots[-1].score for r in results]),
-        sampled=_sampled(results),
         area=estimate([area(r) for r in results]),
         jumpstart=estimate(gains) if gains else None,
         times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
@@ -201,13 +208,6 @@ def transfer(
         target_steps=float(np.mean([r.target["steps"] for r in results])),
         target_episodes=float(np.mean([r.target["episodes"] for r in results])),
     )
-
-
-def _sampled(results: Sequence[Result]) -> tuple[Estimate, Estimate] | None:
-    if not all(shot.sampled for result in results for shot in result.shots):
-        return None
-    first, last = ([float(np.mean(r.shots[i].sampled)) for r in results] for i in (0, -1))
-    return estimate(first), estimate(last)
 
 
 def median_time(times: Sequence[int | None]) -> int | None:

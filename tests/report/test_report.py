@@ -11,6 +11,7 @@ from PIL import Image
 
 from headstart import Access, Domain, Normal, TransferProblem
 from headstart.report import write
+from headstart.report.compared import read
 from headstart.report.figures import figure, legend
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
@@ -44,7 +45,7 @@ def report(tmp_path_factory):
             if name == "epopt-posterior":
                 assert result.target["episodes"] == 4
     prepare(make_job(PROBLEM, "scratch", 2, out), resume=False)  # never run
-    return write(out / PROBLEM.name)
+    return write(read(out / PROBLEM.name))
 
 
 def browse(page, folder, *arguments):
@@ -135,7 +136,7 @@ def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
         prepare(job, resume=False)
         run(job)
         expected = ["method", "zero-shot return", steps[0], *seen, *steps[1:]]
-        assert heads(write(tmp_path / once.name)) == expected
+        assert heads(write(read(tmp_path / once.name))) == expected
 
 
 @pytest.mark.parametrize(("label", "columns"), [("darc", 3), ("darc:ratio.classifiers=triple", 2)])

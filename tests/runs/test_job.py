@@ -13,7 +13,7 @@ from headstart.learners.sac import SAC
 from headstart.methods import METHODS
 from headstart.problem import with_access
 from headstart.problem.problem import read
-from headstart.report import write
+from headstart.report import compared, write
 from headstart.runs.job import Job, configured, learner_of, make_job, prepare
 from headstart.runs.run import run
 from small import DOT, TRACK, TRACK_TOML
@@ -97,7 +97,7 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
         job = make_job(stated, label, 0, tmp_path)
         prepare(job, resume=False)
         run(job)
-    html = write(tmp_path / stated.name).read_text()
+    html = write(compared.read(tmp_path / stated.name)).read_text()
     assert re.findall(r"another learner: [^<]*", html) == ["another learner: sac"]
 
 

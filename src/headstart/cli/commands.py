@@ -102,11 +102,12 @@ def _reported(folder: Path) -> None:
     from headstart.report.compared import read
     from headstart.report.table import summary
 
-    path = write(folder)
+    compared = read(folder)
+    path = write(compared)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 100
-    console.print(summary(read(folder)))
+    console.print(summary(compared))
     print(path)
 
 

@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.problem import TransferProblem
-from headstart.report.compared import read
-from headstart.report.figures import band, bar, colour, figure, legend, svg
+from headstart.report.compared import Compared
+from headstart.report.figures import band, bar, colour, figure, legend, over_shots, svg
 from headstart.report.table import Jobs, Results, first_shot, meanings, notes, rows, warnings
 from headstart.report.views import stills
 from headstart.result import estimate, threshold_from
@@ -20,14 +20,13 @@ Logs = Mapping[str, Sequence[list[dict[str, Any]]]]
 """What the runs of every method have logged."""
 
 
-def write(folder: Path) -> Path:
-    """Write `folder/report.html` from the finished runs of one problem below `folder`.
+def write(compared: Compared) -> Path:
+    """Write `report.html` into the folder that was read.
 
     Raises:
-        HeadstartError: there is none.
+        HeadstartError: it cannot be written.
     """
-    compared = read(folder)
-    problem, results, jobs, logs, unfinished = compared
+    folder, problem, results, jobs, logs, unfinished = compared
     threshold = threshold_from(results)
     jinja = Environment(
         loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
@@ -67,17 +66,11 @@ def _shots_figure(results: Results):
     shots = [shot.episodes for shot in next(iter(results.values()))[0].shots]
     if len(shots) == 1:
         return _returns_figure(results)
-    fig, (axis,) = figure()
-    for index, (label, runs) in enumerate(results.items()):
-        scores = np.array([[shot.score for shot in run.shots] for run in runs])
-        band(axis, shots, [estimate(column) for column in scores.T], label, index)
-    axis.set_xscale("symlog", linthresh=1)
-    axis.set_xticks(shots, [str(shot) for shot in shots])
-    axis.minorticks_off()
-    axis.set_xlabel("episodes on the target")
-    axis.set_ylabel("return on the target")
-    legend(fig, axis)
-    return fig
+    scores = {
+        label: [[shot.score for shot in run.shots] for run in runs]
+        for label, runs in results.items()
+    }
+    return over_shots(shots, scores)
 
 
 def _returns_figure(results: Results):

@@ -16,6 +16,7 @@ from headstart.runs.logger import rows
 class Compared(NamedTuple):
     """A problem, what several methods made of it, and what is not finished."""
 
+    folder: Path
     problem: TransferProblem
     results: dict[str, list[Result]]
     """The finished runs by method, baselines first, each method's by seed."""
@@ -55,6 +56,7 @@ def read(folder: Path) -> Compared:
     unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
     results = {label: sorted(found[label], key=lambda r: r.seed) for label in order}
     return Compared(
+        folder,
         _problem(folder, results),
         results,
         {label: Job.read(folder / label / str(runs[0].seed)) for label, runs in results.items()},

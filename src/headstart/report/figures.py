@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,21 @@ def band(
     high = [estimate.high for estimate in estimates if estimate.high is not None]
     if len(low) == len(values):
         axis.fill_between(x, low, high, color=colour(index), alpha=0.1, linewidth=0)
+
+
+def over_shots(shots: Sequence[int], returns: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Returns over target episodes: by method, a row for each run and a column for each shot."""
+    fig, (axis,) = figure()
+    for index, (label, runs) in enumerate(returns.items()):
+        columns = zip(*runs, strict=True)
+        band(axis, shots, [estimate(column) for column in columns], label, index)
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xticks(shots, [str(shot) for shot in shots])
+    axis.minorticks_off()
+    axis.set_xlabel("episodes on the target")
+    axis.set_ylabel("return on the target")
+    legend(fig, axis)
+    return fig
 
 
 def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:

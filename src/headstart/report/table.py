@@ -1,7 +1,7 @@
 """What each method was worth: a table, a sentence for each, and what to beware of."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -22,12 +22,10 @@ from headstart.result import (
     median_time,
     transfer,
 )
-
-if TYPE_CHECKING:
-    from headstart.runs.job import Job
+from headstart.runs.job import Job, learner_of
 
 Results = Mapping[str, Sequence[Result]]
-Jobs = Mapping[str, "Job"]
+Jobs = Mapping[str, Job]
 """The first run of every method, as it was asked for."""
 
 
@@ -202,8 +200,6 @@ def _number(value: float) -> str:
 
 def _unlike_learners(jobs: Jobs) -> dict[str, str]:
     """What differs in the learners of those methods whose learner is not the problem's."""
-    from headstart.runs.job import learner_of
-
     found = {}
     for label, job in jobs.items():
         usual = as_table(learner_of(job.problem))

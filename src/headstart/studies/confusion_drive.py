@@ -99,7 +99,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
             found.append(
                 Claim(
                     f"{weather}: {variant} closes at least 70 % of it with at most 1,000 frames",
-                    beyond.low is not None and beyond.low > 0 and frames <= 1000,
+                    beyond.above_zero and frames <= 1000,
                     f"{100 * closed(table, name):.0f} % with {frames} frames; above 70 % by a "
                     f"return of {beyond.value:.1f} {beyond.interval}",
                 )

@@ -161,7 +161,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
         Claim(
             "an agent that is paid r + Δr hits the target no better than source-only, since the "
             "mean of Δr hardly depends on the angle",
-            gained.low is None or gained.low <= 0,
+            not gained.above_zero,
             f"return {iqm(returns['DARC']):.3f} against {iqm(returns['source-only']):.3f}, above "
             f"it by {gained.value:.3f} [{gained.low:.3f}, {gained.high:.3f}]; it chose "
             f"{np.round(chosen['DARC'], 2).tolist()}",

@@ -144,7 +144,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
         found.append(
             Claim(
                 f"{below.text}, and not above source-only",
-                below.holds and (gained.low is None or gained.low <= 0),
+                below.holds and not gained.above_zero,
                 f"{below.evidence}; above source-only by {gained.value:.0f} {gained.interval}",
             )
         )

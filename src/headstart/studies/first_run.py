@@ -61,7 +61,7 @@ def shown(table: dict[str, Any]) -> str:
 def claims(table: dict[str, Any]) -> list[Claim]:
     """The order, in every triple, by the intervals of the differences."""
     shots = table["shots"]
-    above = (
+    order = (
         ("source-only is above scratch, zero-shot", "source-only", 0, "scratch", 0),
         ("randomised is above source-only, zero-shot", "domain-randomization", 0, "source-only", 0),
         (f"the posterior after {shots[FEW]} episodes is above source-only",
@@ -75,24 +75,23 @@ def claims(table: dict[str, Any]) -> list[Claim]:
     for triple in range(TRIPLES):
         first = FIRST + 3 * triple
         seeds = f"seeds {first} to {first + 2}"
-        for text, one, at, other, at_other in above:
+        for text, one, at, other, at_other in order:
             apart = difference(
                 scores(table, one, at, triple), scores(table, other, at_other, triple)
             )
-            holds = apart.low is not None and apart.low > 0
-            found.append(Claim(f"{seeds}: {text}", holds, f"by {apart.value:.0f} {apart.interval}"))
+            by = f"by {apart.value:.0f} {apart.interval}"
+            found.append(Claim(f"{seeds}: {text}", apart.above_zero, by))
         oracle = scores(table, "oracle", LAST, triple)
         least = {
             label: difference(oracle, scores(table, label, LAST, triple))
             for label in table["methods"]
             if label != "oracle"
         }
-        below = [label for label, apart in least.items() if apart.high is None or apart.high < 0]
         closest = min(least.values(), key=lambda apart: apart.value)
         found.append(
             Claim(
                 f"{seeds}: no method is above the oracle",
-                not below,
+                not any(apart.below_zero for apart in least.values()),
                 f"the closest is below it by {closest.value:.0f} {closest.interval}",
             )
         )
@@ -109,17 +108,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """Return over target episodes, all nine seeds together."""
-    from headstart.report.figures import band, figure, legend, save
+    from headstart.report.figures import over_shots, save
 
-    fig, (axis,) = figure()
-    shots = table["shots"]
-    for index, (label, found) in enumerate(table["methods"].items()):
-        columns = zip(*found["returns"], strict=True)
-        band(axis, shots, [estimate(column) for column in columns], label, index)
-    axis.set_xscale("symlog", linthresh=1)
-    axis.set_xticks(shots, [str(shot) for shot in shots])
-    axis.minorticks_off()
-    axis.set_xlabel("episodes on the target")
-    axis.set_ylabel("return on the target")
-    legend(fig, axis)
-    save(fig, path)
+    returns = {label: found["returns"] for label, found in table["methods"].items()}
+    save(over_shots(table["shots"], returns), path)

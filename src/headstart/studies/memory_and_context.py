@@ -102,7 +102,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
             found.append(
                 Claim(
                     f"{body}: {better} is above {worse} on bodies drawn from the distribution",
-                    gain.low is not None and gain.low > 0,
+                    gain.above_zero,
                     f"{iqm(scores[better]):.0f} against {iqm(scores[worse]):.0f}; difference by "
                     f"seed {_text(gain)}",
                 )
