@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from headstart import Domain, envs
-from headstart.envs.cart_pole import RAIL, State, accelerations, advanced, cart_pole
+from headstart.envs.cart_pole import CALM, RAIL, State, accelerations, advanced, cart_pole
 
 KEY = jax.random.key(0)
 NOMINAL = {name: jnp.float32(p.nominal) for name, p in cart_pole.parameters.items()}
@@ -69,6 +69,7 @@ def test_rewards_by_hand():
     assert reward(0, np.pi, 0) == pytest.approx(0, abs=1e-6)
     assert reward(0, np.pi / 2, 0) == pytest.approx(0.5)
     assert reward(RAIL / 2, 0, 0) == pytest.approx(0.75)
+    assert reward(0, 0, CALM) == pytest.approx(0.5, abs=0.01)  # which turns by 9 degrees
     assert reward(RAIL, 0, 0) == pytest.approx(0)
 
 
@@ -91,6 +92,24 @@ def test_an_observation_tells_the_state():
         np.testing.assert_allclose(again.next_obs["state"], step.next_obs["state"], atol=1e-4)
         np.testing.assert_allclose(again.reward, step.reward, atol=1e-4)
         obs = step.obs
+
+
+def test_it_starts_from_an_observation_with_what_was_pinned():
+    """Copies of other hinges, started alike, part; and each goes on as its own body does."""
+    varied = Domain("cart-pole", pivot_damping={"uniform": [0.0, 0.1]})
+    running, hinges = envs.start(varied, 2, seed=0), np.array([[0.01], [0.09]])
+    swinging = {"state": np.tile(np.float32([0.0, 0.0, 1.0, 0.0, 1.0]), (2, 1))}
+    running.reset()
+    running.pin(hinges)
+    running.start_from(swinging)
+    found = running.step(np.zeros((2, 1))).next_obs["state"]
+    for hinge, obs in zip(hinges[:, 0], found, strict=True):
+        own = envs.start(Domain("cart-pole", pivot_damping=hinge), 2, seed=1)
+        own.reset()
+        own.start_from(swinging)
+        alone = own.step(np.zeros((2, 1))).next_obs["state"][0]
+        np.testing.assert_allclose(obs, alone, atol=1e-6)
+    assert abs(found[0, 4] - found[1, 4]) > 0.01
 
 
 def test_it_is_drawn_where_it_stands():

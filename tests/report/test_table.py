@@ -72,6 +72,15 @@ def test_it_warns_where_drawn_actions_return_something_else(drawn, warned):
         assert "the return is 30 [28, 32], not 40 [38, 42]" in found[0]
 
 
+def test_it_does_not_warn_where_drawn_actions_return_anything():
+    """Their mean is outside the others' interval, and their own interval holds the others' mean."""
+    spread = runs("epopt", 40, 40)
+    for run, returned in zip(spread, (0.0, 20.0, 70.0), strict=True):
+        for shot in run.shots:
+            shot.sampled[:] = [returned] * 2
+    assert warnings({"epopt": spread}, PROBLEM) == []
+
+
 def test_a_first_shot_after_some_episodes_is_not_called_zero_shot():
     later = TransferProblem(
         "cold", source=Domain("archery"), target=Domain("archery"), access=Access(shots=(5, 20))
