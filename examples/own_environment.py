@@ -17,7 +17,7 @@ headstart.prepare_jax()
 
 from headstart import Access, Domain, TransferProblem, Uniform
 from headstart.envs.spec import Parameter
-from headstart.report import write
+from headstart.report import compared, write
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
 from headstart.testing import check_environment
@@ -36,7 +36,7 @@ class Slope(gymnasium.Env):
     def set_parameters(self, slope: float) -> None:
         self.slope = slope
 
-    def reset(self, seed=None, options=None):
+    def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.state, self.t = self.np_random.uniform(-1, 1, 2), 0
         return self.state.copy(), {}
@@ -68,4 +68,4 @@ if __name__ == "__main__":
         prepare(job, resume=True)
         result = run(job)
         print(f"{method:<22} zero-shot return {result.shots[0].score:8.1f}")
-    print(write(Path("runs/slope")))
+    print(write(compared.read(Path("runs/slope"))))

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
+from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.methods.method import Method
 from headstart.methods.source_only import SourceOnly
+from headstart.policies.actors import GaussianActor
 from headstart.policies.policy import ActorPolicy
 
 
@@ -36,5 +38,7 @@ class Cautious(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         (policy,) = super().adapt(knowledge, source, target, key)
+        if not isinstance(policy.actor, GaussianActor):
+            raise HeadstartError("Cautious shrinks a Gaussian's mean: learn with PPO")
         last = policy.actor.mean.weights[-1] * self.shrink
         yield eqx.tree_at(lambda p: p.actor.mean.weights[-1], policy, last)

@@ -11,9 +11,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def run(folder, *command):
     env = {**os.environ, "PYTHONPATH": str(EXAMPLES)}
     del env["JAX_DISABLE_MOST_OPTIMIZATIONS"], env["XLA_FLAGS"]  # compiled as users compile it
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=env, check=True, capture_output=True, text=True
-    ).stdout
+    ran = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
