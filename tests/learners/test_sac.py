@@ -126,8 +126,8 @@ def test_the_slow_critics_follow_by_tau():
 
 @pytest.mark.parametrize("spec", [SPEC, WIDE], ids=["one action", "two"])
 def test_the_actors_loss_and_gradient_by_hand(spec):
-    """E[α log π(a | s) − min_i Q_i(s, a)] with a = tanh(μ + σ z): the derivative by the bias of μ
-    is that of finite differences in double precision, with the critics held."""
+    """E[w (α log π(a | s) − min_i Q_i(s, a))] with a = tanh(μ + σ z): the derivative by the bias of
+    μ is that of finite differences in double precision, with the critics held."""
     act = spec.actions.shape[0]
     agent, window, key = with_other_slow_critics(spec), experience(act=act), jax.random.key(2)
     after, log = learn(agent, window, WEIGHT, key)
@@ -146,7 +146,7 @@ def test_the_actors_loss_and_gradient_by_hand(spec):
         u = mean + std * z
         pair = np.concatenate([obs, np.tanh(u)], 1)
         values = [layers(critic.value, pair)[:, 0] for critic in agent.critics]
-        return (0.3 * log_density(u, mean, std) - np.minimum(*values)).mean()
+        return (np.asarray(WEIGHT) * (0.3 * log_density(u, mean, std) - np.minimum(*values))).mean()
 
     assert float(log["actor_loss"]) == pytest.approx(loss(np.zeros(2 * act)), rel=1e-3, abs=1e-4)
     found = gradients(after)[0].mean_and_log_std.biases[-1]
@@ -183,14 +183,15 @@ def test_the_temperature_rises_where_the_entropy_is_too_low(std, rises):
 @pytest.mark.parametrize("std", [0.1, 0.2, 0.5])
 @pytest.mark.parametrize("spec", [SPEC, WIDE], ids=["one action", "two"])
 def test_the_temperatures_gradient_by_hand(spec, std):
-    """d L / d log α = −(E[log π] + H) with H = −dim a."""
+    """d L / d log α = −E[w (log π + H)] with H = −dim a."""
     act, key = spec.actions.shape[0], jax.random.key(3)
     agent = of_spread(spec, std)
     after, log = learn(agent, experience(act=act), WEIGHT, key)
     u = std * np.asarray(jax.random.normal(jax.random.split(key)[1], (SIZE, act)), float)
-    log_prob = log_density(u, 0.0, std).mean()
-    assert float(log["entropy"]) == pytest.approx(-log_prob, rel=1e-4)
-    assert float(gradients(after)[2]) == pytest.approx(-(log_prob - act), rel=1e-3, abs=1e-4)
+    log_prob = log_density(u, 0.0, std)
+    assert float(log["entropy"]) == pytest.approx(-log_prob.mean(), rel=1e-4)
+    excess = (np.asarray(WEIGHT) * (log_prob - act)).mean()
+    assert float(gradients(after)[2]) == pytest.approx(-excess, rel=1e-3, abs=1e-4)
 
 
 RECURRENT = replace(SMALL, memory="gru", memory_size=3, window=6, burn_in=2, batch_size=12)

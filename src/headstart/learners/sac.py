@@ -4,8 +4,9 @@
     L_Q = Σ_i E[(Q_i(s, a) − y)²],   L_π = E[α log π(a | s) − min_i Q_i(s, a)],   a ~ π(· | s)
     L_α = −log α E[log π(a | s) + H],   H = −dim a
 
-with Q̄ a slow copy of the critics. All three are one loss, so that a gradient step is one backward
-pass, and many steps are one compiled call.
+with Q̄ a slow copy of the critics. Transitions may have weights, which all three means take. All
+three are one loss, so that a gradient step is one backward pass, and many steps are one compiled
+call.
 
 With a memory, it learns from windows of consecutive steps, begun with nothing remembered: the
 first `burn_in` of them fill the memories and are not learned from. Actor and critics have memories
@@ -281,8 +282,8 @@ class SAC:
             action, log_prob = actor.sample_and_log_prob(remembered(memory, x, next_x)[0], act_key)
             fixed = jax.lax.stop_gradient((critics, told))
             value = jnp.minimum(*(critic(x, action) for critic, x in zip(*fixed, strict=True)))
-            actor_loss = (temperature * log_prob - value).mean()
-            excess = jax.lax.stop_gradient(log_prob).mean() - action.shape[-1]
+            actor_loss = (batch.weight * (temperature * log_prob - value)).mean()
+            excess = (batch.weight * jax.lax.stop_gradient(log_prob - action.shape[-1])).mean()
             log = {
                 "critic_loss": sum(errors),
                 "actor_loss": actor_loss,
