@@ -54,7 +54,7 @@ UNVARIED = "the same, and what differs is none of its parameters"
 FEW = "the same, and a few target trajectories"
 ALLOWS = "a simulator that allows what reality does not, and target steps without rewards"
 LACKS = "a simulator that lacks what reality allows"
-FRAMES = "a simulator that looks wrong, and a few hundred frames of reality"
+FRAMES = "a simulator that looks wrong, and a thousand frames of reality"
 LOOKS = "one that looks wrong, and no frames"
 MANY = "many target episodes"
 HIDDEN = "a body that is hidden and differs each time"
@@ -83,10 +83,18 @@ ROWS = (
         arm("rain: reversal"), arm("rain: source-only")),
     Row(FRAMES, "domain-confusion", "confusion-drive", "dusk", "source-only",
         arm("dusk: reversal"), arm("dusk: source-only")),
+    Row(FRAMES, "domain-confusion", "confusion-drive", "fog", "source-only",
+        arm("fog: reversal"), arm("fog: source-only")),
+    Row(FRAMES, "domain-confusion", "confusion-drive", "low sun", "source-only",
+        arm("low sun: reversal"), arm("low sun: source-only")),
     Row(LOOKS, "random-convolution", "confusion-drive", "rain", "source-only",
         arm("rain: random-convolution"), arm("rain: source-only")),
     Row(LOOKS, "domain-randomization", "confusion-drive", "rain", "source-only",
         arm("rain: domain-randomization"), arm("rain: source-only")),
+    Row(LOOKS, "random-convolution", "confusion-drive", "dusk", "source-only",
+        arm("dusk: random-convolution"), arm("dusk: source-only")),
+    Row(LOOKS, "domain-randomization", "confusion-drive", "dusk", "source-only",
+        arm("dusk: domain-randomization"), arm("dusk: source-only")),
     Row(MANY, "finetune", "first-run", "cart-pole, 200 episodes", "scratch",
         shot("finetune", -1), shot("scratch", -1)),
     Row(HIDDEN, "a memory", "memory-and-context", "hopper's mass", "none",

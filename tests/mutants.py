@@ -49,6 +49,7 @@ STORED = HERE / "mutants.json"
 TESTS = {
     "result": "test_result.py",
     "runs/metering": "runs/test_metering.py testing/test_methods.py",
+    "experience/looks": "learners/test_train.py",
     "learners/ppo": "test_settings.py learners/test_ppo.py",
     "learners/sac": "test_settings.py learners/test_sac.py learners/test_off_policy.py",
     "learners/dqn": "test_settings.py learners/test_dqn.py learners/test_off_policy.py "

@@ -51,7 +51,7 @@ RANGES = (
     (
         Imitation(),
         {
-            "num_envs rollout_length updates batch_size hidden": (1, None),
+            "num_envs rollout_length batch_size hidden": (1, None),
             "learning_rate": (0, None),
         },
     ),
@@ -64,6 +64,7 @@ RANGES = (
         {
             "steps samples hidden": (1, None),
             "observations": (5, None),
+            "alignment": (0, 1),
             "weight learning_rate": (0, None),
         },
     ),

@@ -22,7 +22,7 @@ from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarg
 
 DOT = Domain("probes:Dot")
 SMALL = Imitation(
-    expert="centre", hidden=(16,), rollout_length=10, updates=1000, batch_size=64,
+    expert="centre", hidden=(16,), rollout_length=10, updates_per_step=0.3125, batch_size=64,
     learning_rate=3e-3,
 )  # fmt: skip
 
@@ -57,7 +57,9 @@ def test_the_expert_acts_in_the_first_round_and_the_student_after_it(monkeypatch
     monkeypatch.setattr(training, "LOGGED_EVERY", 1)
     logger = Rows()
     source = CountedSource(DOT, logger=logger)
-    idle = Imitation(expert="centre", rollout_length=10, updates=3, learning_rate=0.0)
+    idle = Imitation(
+        expert="centre", rollout_length=10, updates_per_step=1 / 640, learning_rate=0.0
+    )
     train(idle, source, 64 * 10 * 3, jax.random.key(0))
     first, second, third = (row["train_return"] for row in logger.rows)
     assert first > second + 1.0
@@ -83,7 +85,7 @@ def test_who_knows_something_acts_from_the_first_round():
 def test_the_loss_is_what_the_experts_choices_cost_by_hand():
     """One gradient step on one observation that is shown everywhere: −log π(a*), and Adam moves
     the logits' biases by the step size, up for a* and down for the others."""
-    one = replace(SMALL, num_envs=2, rollout_length=3, updates=1, learning_rate=0.01)
+    one = replace(SMALL, num_envs=2, rollout_length=3, updates_per_step=1 / 6, learning_rate=0.01)
     state = one.init(seen(), jax.random.key(0), total=6)
     before = jnp.array([0.5, 0.0, -1.0])
     state = eqx.tree_at(lambda s: s.policy.actor.logits.biases[-1], state, before)
@@ -105,6 +107,27 @@ def test_the_loss_is_what_the_experts_choices_cost_by_hand():
     assert int(after.shown.filled) == 3
 
 
+def test_gradient_steps_are_as_many_for_every_step_of_the_whole_training():
+    """Three rounds of 640 steps, each with 7.9 gradient steps."""
+    learner = replace(SMALL, updates_per_step=0.0124)
+    student = train(learner, CountedSource(DOT), 1_900, jax.random.key(0))
+    (adam,) = (leaf for leaf in student.opt_state[1] if hasattr(leaf, "mu"))
+    assert int(adam.count) == int(1920 * 0.0124) == 23
+
+
+@pytest.mark.parametrize(("total", "count"), [(25, 12), (50, 20)])
+def test_the_step_size_falls_to_nothing_over_a_training(total, count):
+    """Rounds are of ten steps, with four gradient steps each. Adam's are as long as the step size,
+    where the gradient is always the same."""
+    one = replace(SMALL, num_envs=2, rollout_length=5, updates_per_step=0.4, learning_rate=1.0)
+    optimiser, sizes = one._optimiser(total), []
+    state = optimiser.init(np.zeros(1, np.float32))
+    for _ in range(count + 1):
+        moved, state = optimiser.update(np.full(1, 0.1, np.float32), state)
+        sizes.append(float(-moved[0]))
+    np.testing.assert_allclose(sizes, 1 - np.arange(count + 1) / count, rtol=1e-4, atol=1e-6)
+
+
 def test_what_cannot_be_imitated_is_said():
     with pytest.raises(HeadstartError, match=r"expert of probes:Dot 'good': known: centre"):
         train(Imitation(), CountedSource(DOT), 64, jax.random.key(0))
@@ -113,8 +136,8 @@ def test_what_cannot_be_imitated_is_said():
         SMALL.init(continuous, jax.random.key(0), total=64)
     with pytest.raises(HeadstartError, match="does not learn from episodes of a target"):
         SMALL.init(seen(), jax.random.key(0))
-    with pytest.raises(HeadstartError, match="1280 steps are 2 rounds, and there are 1 updates"):
-        replace(SMALL, updates=1).init(seen(), jax.random.key(0), total=1280)
+    with pytest.raises(HeadstartError, match="round of 1280 steps has no .* to 1/1280 or more"):
+        Imitation(updates_per_step=0.00078)
 
 
 def test_the_states_of_a_limited_target_are_not_told():
@@ -122,5 +145,5 @@ def test_the_states_of_a_limited_target_are_not_told():
     with pytest.raises(AllowanceSpent, match="access gives none of the target's"):
         train(SMALL, MeteredTarget(DOT, Allowance(limited)), 64, jax.random.key(0))
     # The oracle's is free.
-    few = replace(SMALL, updates=10)
+    few = replace(SMALL, updates_per_step=0.01)
     train(few, MeteredTarget(DOT, Allowance(Meter())), 64, jax.random.key(0))

@@ -3,12 +3,14 @@ from itertools import pairwise
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
-from headstart.experience.unroll import episodes
+from headstart.experience.looks import Disguised, as_shown
+from headstart.experience.unroll import begin, episodes, unroll
 from headstart.learners import train as training
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
@@ -39,16 +41,32 @@ class Stopped(Exception):
     pass
 
 
+class Brighter(eqx.Module):
+    """Adds to the observations of each copy a number of its own."""
+
+    by: jax.Array
+
+    def __call__(self, obs):
+        return {"state": obs["state"] + self.by[:, None]}
+
+
+def brighter(num, key):
+    return Brighter(jax.random.normal(key, (num,)))
+
+
 @pytest.mark.parametrize(
-    ("learner", "domain", "steps"),
+    ("learner", "domain", "steps", "looks"),
     [
-        (SMALL, Domain("archery", wind={"uniform": [-1.0, 1.0]}), 320),
-        (CLIMBING, Domain("probes:Climb", top={"uniform": [2.0, 20.0]}), 128),
-        (replace(CLIMBING, memory="gru", memory_size=3), Domain("probes:Track"), 128),
+        (SMALL, Domain("archery", wind={"uniform": [-1.0, 1.0]}), 320, None),
+        (CLIMBING, Domain("probes:Climb", top={"uniform": [2.0, 20.0]}), 128, None),
+        (replace(CLIMBING, memory="gru", memory_size=3), Domain("probes:Track"), 128, None),
+        (CLIMBING, Domain("probes:Track"), 128, brighter),
     ],
-    ids=["sac", "ppo", "ppo-gru"],
+    ids=["sac", "ppo", "ppo-gru", "looks"],
 )
-def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, learner, domain, steps):
+def test_a_resumed_training_ends_with_the_same_bits(
+    tmp_path, monkeypatch, learner, domain, steps, looks
+):
     monkeypatch.setattr(checkpointer, "SECONDS_BETWEEN_CHECKPOINTS", 0)
     monkeypatch.setattr(checkpointer, "CHECKPOINT_SHARE", float("inf"))
     stop_at = steps * 3 // 4
@@ -62,7 +80,7 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, learn
         source = CountedSource(
             domain, meter, checkpointer=Checkpointer(folder, {"source": meter}), progress=progress
         )
-        return train(learner, source, steps, jax.random.key(0)), meter.counts()
+        return train(learner, source, steps, jax.random.key(0), looks=looks), meter.counts()
 
     whole = trained(None, False)
     with pytest.raises(Stopped):
@@ -199,6 +217,43 @@ def test_episodes_are_weighted_one_by_one():
     assert eqx.tree_equal(state, expected)
 
 
+@pytest.mark.parametrize("learner", [CLIMBING, replace(CLIMBING, memory="gru", memory_size=3)])
+def test_what_a_policy_is_shown_is_what_it_acts_on_and_learns_from(learner):
+    """Two rollouts, each with a look of its own, by hand."""
+    source = CountedSource(Domain("probes:Track"))
+    trained = train(learner, source, 64, jax.random.key(0), looks=brighter)
+    start_key, seed_key, run_key, *_ = jax.random.split(jax.random.key(0), 5)
+    state = learner.init(source.spec, start_key)
+    running = CountedSource(source.domain).start(4, training.seed_from(seed_key))
+    carry, looks = begin(learner.behaviour(state, Progress(0, 64)), running), []
+    for index in range(2):
+        act_key, update_key = jax.random.split(jax.random.fold_in(run_key, index), 2)
+        look_key, act_key = jax.random.split(act_key)
+        look, progress = brighter(4, look_key), Progress(32 * index, 64)
+        looks.append(look.by)
+        acting = Disguised(learner.behaviour(state, progress), look)
+        rollout, carry = unroll(acting, running, carry, 8, act_key)
+        seen = as_shown(rollout, look)
+        by = look.by[None, :, None]
+        for name in ("obs", "next_obs"):
+            clean, changed = (getattr(r.steps, name)["state"] for r in (rollout, seen))
+            np.testing.assert_allclose(changed, clean + by, rtol=1e-5)
+        state, _ = learner.update(state, seen, progress, Hooks(), update_key)
+    assert eqx.tree_equal(trained, state)
+    assert not np.array_equal(*looks)
+
+
+def test_a_policy_acts_on_what_it_is_shown():
+    running = envs.start(Domain("probes:Track"), 4, 0)
+    policy = CLIMBING.policy(CLIMBING.init(running.spec, jax.random.key(0)))
+    look = brighter(4, jax.random.key(1))
+    rollout, _ = unroll(Disguised(policy, look), running, begin(policy, running), 8, None)
+    for shown, same in ((as_shown(rollout, look), True), (rollout, False)):
+        seen = jax.tree.map(jnp.asarray, shown.steps.obs)
+        chosen = policy.actor.mode(policy.encoders(seen))
+        assert np.allclose(chosen, rollout.steps.action, atol=1e-5) == same
+
+
 def test_hooks_that_a_learner_does_not_know_are_refused():
     matching = FeatureMatching(weight=0.1, samples=16)
     archery, climb = (CountedSource(Domain(name)) for name in ("archery", "probes:Climb"))
@@ -211,6 +266,11 @@ def test_hooks_that_a_learner_does_not_know_are_refused():
         train(CLIMBING, climb, 320, key, transform=DensityRatio())
     with pytest.raises(ValueError, match="come together"):
         train(SMALL, climb, 320, key, transform=DensityRatio())
+    for more in ({"weights": lambda returns: returns}, {"transform": DensityRatio()}):
+        target = MeteredTarget(climb.domain, Allowance(Meter())) if "transform" in more else None
+        learner = SMALL if "transform" in more else CLIMBING
+        with pytest.raises(ValueError, match="looks are of the source's rollouts"):
+            train(learner, climb, 320, key, looks=brighter, target=target, **more)
     assert archery.steps == climb.steps == 0
     with pytest.raises(HeadstartError, match="epopt cannot use Imitation, .* no 'weights'"):
         check_accepts(Imitation(), {"weights"}, "epopt")

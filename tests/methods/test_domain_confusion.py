@@ -10,6 +10,7 @@ from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
 from headstart.methods import domain_confusion
 from headstart.methods.domain_confusion import DomainConfusion
+from headstart.methods.source_only import SourceOnly
 from headstart.problem import with_access
 from headstart.runs.job import check
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
@@ -19,8 +20,13 @@ from small import DOT
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"layer": "pool"}, "unknown layer of the encoder 'pool': known: conv1, conv2, dense"),
-        ({"layer": "dens"}, "unknown layer of the encoder 'dens': did you mean 'dense'"),
+        ({"layers": ("pool",)}, "unknown layer of the encoder 'pool': known: conv1, conv2, dense"),
+        (
+            {"layers": ("conv2", "dens")},
+            "unknown layer of the encoder 'dens': did you mean 'dense'",
+        ),
+        ({"layers": ()}, "name one layer at least, each once, got ''"),
+        ({"layers": ("dense", "dense")}, "each once, got 'dense, dense'"),
         ({"observations": 0}, "observations must be at least 5, got 0"),
         ({"hidden": (8, -3)}, "hidden must be at least 1, got -3"),
     ],
@@ -46,7 +52,9 @@ def test_frames_that_may_not_be_had_are_missed_before_it_runs(learner, limit, be
         check(problem, method, "domain-confusion")
 
 
-@pytest.mark.parametrize("learner", [DQN(hidden=(16,)), Imitation(expert="centre", updates=20)])
+@pytest.mark.parametrize(
+    "learner", [DQN(hidden=(16,)), Imitation(expert="centre", updates_per_step=0.1)]
+)
 def test_frames_that_may_not_be_had_after_all_stop_it_before_it_trains(learner):
     """A student learns to act without a frame of the target; its alignment takes them."""
     source, meter = CountedSource(Domain("probes:Dot")), Meter(0, 0, 0)
@@ -54,13 +62,21 @@ def test_frames_that_may_not_be_had_after_all_stop_it_before_it_trains(learner):
     method = DomainConfusion(learner=learner, steps=64)
     stage = method.pretrain
     if method.pretraining is not method:
-        made = replace(method.pretraining, learner=replace(learner, num_envs=8, rollout_length=8))
+        small = replace(learner, num_envs=8, rollout_length=8)
+        made = replace(method.pretraining, learner=small)
         known = made.pretrain(source, target, jax.random.key(0))
         stage = lambda *given: next(method.adapt(known, *given))  # noqa: E731
     taken = source.steps
     with pytest.raises(AllowanceSpent, match="asked for 500 target observations, 0 of 0 are left"):
         stage(source, target, jax.random.key(0))
     assert source.steps == taken
+
+
+@pytest.mark.parametrize("alignment", [0.001, 0.999])
+def test_a_student_is_trained_and_aligned(alignment):
+    method = DomainConfusion(steps=64, alignment=alignment, learner=Imitation(expert="centre"))
+    with pytest.raises(HeadstartError, match="of 64 steps, (0|64) align a .* between 0 and 1"):
+        check(with_access(DOT, observations=500), method, "domain-confusion")
 
 
 def test_one_frame_in_five_is_held_out():
@@ -81,9 +97,10 @@ def test_a_student_is_aligned_gently(monkeypatch):
     monkeypatch.setattr(domain_confusion, "train", train)
     monkeypatch.setattr(Imitation, "policy", lambda learner, state: state)
     learner = Imitation(expert="centre", learning_rate=1e-3)
-    method = DomainConfusion(observations=10, steps=64, learner=learner)
+    method = DomainConfusion(observations=10, steps=64, alignment=0.25, learner=learner)
+    assert method.pretraining == SourceOnly(steps=48, learner=learner)
     target = MeteredTarget(Domain("probes:Dot", tint=1.0), Allowance(Meter(10, 0, 0)))
     source = CountedSource(Domain("probes:Dot"))
     known = Knowledge()
     assert list(method.adapt(known, source, target, jax.random.key(0))) == ["aligned"]
-    assert calls == [(pytest.approx(3e-4), 64, known)]
+    assert calls == [(pytest.approx(3e-4), 16, known)]

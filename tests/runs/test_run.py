@@ -121,7 +121,7 @@ LEARNERS = {
         "probes:Dot",
         {
             "algorithm": "imitation", "expert": "centre", "hidden": [16], "num_envs": 8,
-            "rollout_length": 10, "updates": 20, "batch_size": 16,
+            "rollout_length": 10, "updates_per_step": 0.05, "batch_size": 16,
         },
         800,
     ),

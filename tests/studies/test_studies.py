@@ -192,19 +192,27 @@ def test_the_cheetahs_figure_has_every_arm_in_the_row_of_its_name(monkeypatch):
 
 
 def drive(name):
-    weather, _, arm = name.partition(": ")
-    low = {"source-only": 30, "oracle": 110, "random-convolution": 60}.get(arm, 100)
-    return 50 if "bad drivers" in weather else low
+    returns = {
+        "source-only": 30,
+        "oracle": 110,
+        "random-convolution": 60,
+        "domain-randomization": 70,
+    }
+    return 50 if name == confusion_drive.BAD else returns.get(name.split(": ")[1], 100)
 
 
 def test_the_drivers_claims_follow_the_numbers():
     table = rows(confusion_drive, drive)
-    assert [claim.holds for claim in confusion_drive.claims(table)] == [True] * 9
+    assert [claim.holds for claim in confusion_drive.claims(table)] == [True] * 21
     assert confusion_drive.closed(table, "rain: reversal") == pytest.approx(70 / 80)
     for arm, value, broken in [
-        ("dusk: source-only", 95, [4, 5, 6, 7]),
-        ("rain: uniform", 80, [3]),
-        (confusion_drive.BAD, 105, [8]),
+        ("dusk: source-only", 95, [7, 9, 10, 11]),
+        ("rain: uniform", 80, [4]),
+        ("dusk: random-convolution", 105, [12]),
+        ("rain: domain-randomization", 105, [6]),
+        ("fog: reversal", 80, [16]),
+        ("low sun: reversal", 25, [18, 19]),
+        (confusion_drive.BAD, 105, [20]),
     ]:
         table = rows(confusion_drive, lambda n, a=arm, v=value: v if n == a else drive(n))
         holds = [claim.holds for claim in confusion_drive.claims(table)]

@@ -27,7 +27,7 @@ def bytes_of(size, seed):
 
 def confusion_of(frames, held_out, **fields):
     stated = {
-        "variant": "reversal", "layer": "conv2", "weight": 1.0, "hidden": (16,),
+        "variant": "reversal", "layers": ("conv2",), "weight": 1.0, "hidden": (16,),
         "learning_rate": 1e-3, "samples": 6,
     }  # fmt: skip
     shown, kept = {"pixels": frames}, {"pixels": held_out}
@@ -65,40 +65,44 @@ def judged(layer):
     ]
 
 
-@pytest.mark.parametrize("layer", ["conv1", "dense"])
+@pytest.mark.parametrize("layers", [("conv1",), ("dense",), ("conv2", "dense")])
 @pytest.mark.parametrize("variant", CONFUSED)
-def test_each_player_has_its_own_gradient(variant, layer):
-    """The classifier that of telling the domains apart; the encoder that of confusing it, which
-    grows as 2 / (1 + e^(−10 p)) − 1 = tanh 5p."""
+def test_each_player_has_its_own_gradient(variant, layers):
+    """Each layer's classifier that of telling the domains apart; the encoder that of confusing them
+    all, which grows as 2 / (1 + e^(−10 p)) − 1 = tanh 5p."""
     confusion = confusion_of(
-        bytes_of(9, 0), bytes_of(3, 1), variant=variant, weight=7.0, layer=layer
+        bytes_of(9, 0), bytes_of(3, 1), variant=variant, weight=7.0, layers=layers
     )
     encoders = convolutions()
-    classifier = confusion.init(encoders, jax.random.key(3)).parameters
+    classifiers = confusion.init(encoders, jax.random.key(3)).parameters
+    assert set(classifiers) == set(layers)
     obs, key = bytes_of(10, 4), jax.random.key(5)
     rows = jax.random.randint(key, (6,), 0, 9)
 
-    def logits(classifier, encoders):
+    def logits(classifiers, encoders, layer):
         """By place and frame."""
         frames = jnp.concatenate([obs[:6], confusion.frames["pixels"][rows]])
         found = encoders.by_group["pixels"].layers(frames)[layer]
-        return jnp.stack([classifier(x)[:, 0] for x in judged(found)])
+        return jnp.stack([classifiers[layer](x)[:, 0] for x in judged(found)])
 
     @jax.jit
-    def both(classifier, encoders, progress):
-        def total(classifier, encoders):
+    def both(classifiers, encoders, progress):
+        def total(classifiers, encoders):
             seen = encoders.activations({"pixels": obs})
-            return confusion.loss(classifier, encoders, seen, progress, key)[0]
+            return confusion.loss(classifiers, encoders, seen, progress, key)[0]
+
+        def of_classifiers(classifiers):
+            return sum(cross_entropy(logits(classifiers, encoders, at), LABEL) for at in layers)
 
         def of_encoder(encoders):
-            return 7.0 * jnp.tanh(5 * progress) * CONFUSED[variant](logits(classifier, encoders))
+            fooled = sum(CONFUSED[variant](logits(classifiers, encoders, at)) for at in layers)
+            return 7.0 * jnp.tanh(5 * progress) * fooled
 
-        theirs = jax.grad(lambda c: cross_entropy(logits(c, encoders), LABEL))(classifier)
-        ours = jax.grad(of_encoder)(encoders)
-        return jax.grad(total, (0, 1))(classifier, encoders), (theirs, ours)
+        theirs, ours = jax.grad(of_classifiers)(classifiers), jax.grad(of_encoder)(encoders)
+        return jax.grad(total, (0, 1))(classifiers, encoders), (theirs, ours)
 
     for progress in (0.0, 0.04, 1.0):
-        found, expected = both(classifier, encoders, progress)
+        found, expected = both(classifiers, encoders, progress)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
         moved = float(jnp.abs(found[1].by_group["pixels"].convolutions[0].weight).max())
@@ -111,9 +115,39 @@ def test_accuracy_counts_each_domain_half():
     confusion = confusion_of(bytes_of(4, 0), bytes_of(3, 1))
     encoders = convolutions()
     judge = confusion.init(encoders, jax.random.key(3))
-    sure = eqx.tree_at(lambda j: j.parameters.biases[-1], judge, jnp.array([1e6]))
+    sure = eqx.tree_at(lambda j: j.parameters["conv2"].biases[-1], judge, jnp.array([1e6]))
     measured = confusion.measure(sure, encoders, {"pixels": bytes_of(9, 4)})
     assert float(measured["domain_accuracy"]) == 0.5
+
+
+def test_accuracy_is_that_of_the_best_classifier():
+    """Black frames against white ones: a dense layer's classifier that is sure of everything is
+    right of a half; that of the convolutions may be right of all, or of none."""
+    black, white = (jnp.full((4, *IMAGE.shape), value, jnp.uint8) for value in (0, 255))
+    confusion = confusion_of(white, white, layers=("conv1", "dense"), hidden=(4,))
+    encoders = convolutions()
+    judge = confusion.init(encoders, jax.random.key(3))
+    judge = eqx.tree_at(lambda j: j.parameters["dense"].biases[-1], judge, jnp.array([1e6]))
+    found = [
+        encoders.activations({"pixels": frames})["conv1"].mean((0, 1, 2))
+        for frames in (black, white)
+    ]
+    brighter, middle = found[1] - found[0], (found[0] + found[1]) / 2
+    for sign, best in ((1, 1.0), (-1, 0.5)):
+        first = jnp.zeros_like(judge.parameters["conv1"].weights[0])
+        first = first.at[: len(brighter), 0].set(sign * brighter)
+        told = eqx.tree_at(
+            lambda j: (
+                j.parameters["conv1"].weights, j.parameters["conv1"].biases,
+            ),
+            judge,
+            (
+                [first, jnp.zeros((4, 1)).at[0].set(1e3)],
+                [jnp.zeros(4).at[0].set(-sign * brighter @ middle), jnp.full(1, -1e-3)],
+            ),
+        )  # fmt: skip
+        measured = confusion.measure(told, encoders, {"pixels": black})
+        assert float(measured["domain_accuracy"]) == best
 
 
 DQN_SMALL = DQN(

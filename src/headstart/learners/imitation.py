@@ -67,18 +67,23 @@ class Imitation:
     """Copies of the environment stepped at once."""
     rollout_length: int = 20
     """Steps of each copy between two rounds of updates; the expert acts in a beginner's first."""
-    updates: int = 2_500
-    """Gradient steps in all."""
+    updates_per_step: float = 0.1
+    """Gradient steps for each step of the environment."""
     batch_size: int = 128
     """Observations in a gradient step."""
     learning_rate: float = 1e-3
-    """Adam's step size, which falls linearly to 0."""
+    """Adam's step size, which falls linearly to 0 over a training."""
     accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary"})
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
-        require(self, 1, math.inf, "num_envs", "rollout_length", "updates", "batch_size", "hidden")
-        require(self, 0, math.inf, "learning_rate")
+        require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "hidden")
+        require(self, 0, math.inf, "learning_rate", "updates_per_step")
+        if self._round * self.updates_per_step < 1:
+            raise HeadstartError(
+                f"a round of {self._round} steps has no gradient step: raise "
+                f"learner.updates_per_step to 1/{self._round} or more"
+            )
 
     def init(
         self, spec: EnvSpec, key: PRNGKeyArray, hooks: Hooks = NO_HOOKS, total: int | None = None
@@ -95,11 +100,6 @@ class Imitation:
                 "imitation asks an expert, who is in the source alone: it does not learn from "
                 "episodes of a target"
             )
-        if self.rounds(total) > self.updates:
-            raise HeadstartError(
-                f"{total} steps are {self.rounds(total)} rounds, and there are {self.updates} "
-                "updates: raise learner.updates or learner.rollout_length"
-            )
         actor_key, encoder_key, judge_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
@@ -108,13 +108,17 @@ class Imitation:
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, judge_key)
         row = transition_row(spec).obs
         shown = Replay.empty(row, total, self.num_envs, self.rollout_length)
-        return Student(
-            policy, self._optimiser.init(learned_parts(policy)), shown, judge, beginner=True
-        )
+        fresh = self._optimiser(total).init(learned_parts(policy))
+        return Student(policy, fresh, shown, judge, beginner=True)
 
-    def rounds(self, total: int) -> int:
-        """Of acting and learning, in turn, in `total` steps."""
-        return -(-total // (self.num_envs * self.rollout_length))
+    @property
+    def _round(self) -> int:
+        """Steps of acting, in turn with learning."""
+        return self.num_envs * self.rollout_length
+
+    def _updates(self, steps: int) -> int:
+        """Gradient steps after so many."""
+        return int(self.updates_per_step * steps)
 
     def behaviour(self, state: Student, progress: Progress) -> AbstractPolicy:
         """The student; in a beginner's first round, the expert."""
@@ -131,12 +135,13 @@ class Imitation:
     def graft(self, knowledge: Knowledge, state: Student) -> Student:
         """A student that knows what the knowledge's policy does, its optimiser fresh."""
         policy = grafted(state.policy, knowledge, every=False)
-        fresh = self._optimiser.init(learned_parts(policy))
+        fresh = self._optimiser(1).init(learned_parts(policy))
         return Student(policy, fresh, state.shown, state.auxiliary, beginner=False)
 
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        rate = optax.linear_schedule(self.learning_rate, 0.0, self.updates)
+    def _optimiser(self, total: int) -> optax.GradientTransformation:
+        """For a training of at least `total` steps; its state does not depend on `total`."""
+        whole = -(-total // self._round) * self._round
+        rate = optax.linear_schedule(self.learning_rate, 0.0, self._updates(whole))
         return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate))
 
     def update(
@@ -148,17 +153,20 @@ class Imitation:
         key: PRNGKeyArray,
     ) -> tuple[Student, Metrics]:
         """Remember what was seen, and take this round's gradient steps on all that was."""
-        count = self.updates // self.rounds(progress.total)
+        done = progress.done + rollout.steps.reward.size
+        count = self._updates(done) - self._updates(progress.done)
         shown, rest = state.shown, eqx.tree_at(lambda s: s.shown, state, None)
         return _update(
-            self, count, shown, rest, rollout.steps.obs, hooks.auxiliary, progress.share, key
-        )
+            self, count, progress.total, shown, rest, rollout.steps.obs, hooks.auxiliary,
+            progress.share, key,
+        )  # fmt: skip
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _update(
     imitation: Imitation,
     count: int,
+    total: int,
     shown: Replay,
     student: Student,
     obs: PyTree,
@@ -166,7 +174,8 @@ def _update(
     share: Any,
     key: PRNGKeyArray,
 ) -> tuple[Student, Metrics]:
-    """`count` gradient steps on all that was shown."""
+    """`count` gradient steps on all that was shown, in a training of `total` steps."""
+    optimiser = imitation._optimiser(total)
     fresh = rows(obs)
     chosen = student.policy.actor.mode(student.policy.encoders(fresh))
     agreed = (chosen == fresh[EXPERT]).mean()
@@ -194,7 +203,7 @@ def _update(
         parameters = None if auxiliary is None else judge.parameters
         trained = learned_parts(policy)
         gradients, log = jax.grad(loss, (0, 1), has_aux=True)(trained, parameters)
-        step, opt_state = imitation._optimiser.update(gradients[0], opt_state)
+        step, opt_state = optimiser.update(gradients[0], opt_state)
         moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(policy, moved)
         if auxiliary is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.vector_env import VectorEnv
+from headstart.experience.looks import Disguised, Looks, as_shown
 from headstart.experience.replay import Replay, added, check_executed, transition_row
 from headstart.experience.source import Target, Trainable
 from headstart.experience.transforms import BatchTransform
@@ -60,6 +61,7 @@ def train(
     transform: BatchTransform | None = None,
     target: Target | None = None,
     weights: EpisodeWeights | None = None,
+    looks: Looks | None = None,
     stage: int = 0,
     span: tuple[float, float] = (0.0, 1.0),
 ) -> State:
@@ -79,6 +81,7 @@ def train(
         transform: changes batches by what is seen of `target`, stepped as often as it says.
         target: for a transform.
         weights: of episodes, from their returns.
+        looks: what the policy is shown, and learns from, in place of what is there.
         stage: the number of this training in a method that trains several times, so that a
             checkpoint is resumed in its own.
         span: which part of a longer training this one is, for schedules.
@@ -88,7 +91,7 @@ def train(
 
     Raises:
         HeadstartError: the learner does not know a hook, or does not suit the source.
-        ValueError: a transform without a target, or the reverse.
+        ValueError: a transform without a target, or the reverse; looks with either.
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
     hooks = Hooks(auxiliary, transform)
@@ -96,6 +99,8 @@ def train(
     check_accepts(learner, wanted, "this training")
     if (transform is None) != (target is None):
         raise ValueError("a transform and a target come together")
+    if looks is not None and (weights is not None or transform is not None):
+        raise ValueError("looks are of the source's rollouts: give no weights and no transform too")
     collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
     spec = collector.envs.spec
     if state is None:
@@ -132,7 +137,12 @@ def train(
             jax.random.fold_in(run_key, iteration), 3 if "transform" in learner.accepts else 2
         )
         policy = learner.behaviour(state, progress)
-        if weights is None:
+        if looks is not None:
+            look_key, act_key = jax.random.split(act_key)
+            look = looks(collector.envs.num, look_key)
+            rollout = collector.collect(Disguised(policy, look), learner.rollout_length, act_key)
+            rollout = as_shown(rollout, look)
+        elif weights is None:
             rollout = collector.collect(policy, learner.rollout_length, act_key)
         else:
             tried = episodes(policy, collector.envs, key=act_key)

@@ -1,16 +1,17 @@
 """Domain confusion: features in which source and target look the same (Ganin and Lempitsky, 2015,
 1409.7495; Tzeng et al., 2015, 1510.02192, and 2017, 1702.05464).
 
-    min_{f, π} L_RL(π ∘ f) + λ L_confusion(f, d),   min_d BCE(d(f(x)), domain)
+    min_{f, π} L_RL(π ∘ f) + λ Σ_l L_confusion(f_l, d_l),   min_{d_l} BCE(d_l(f_l(x)), domain)
 
-If what differs is irrelevant to the task, there is a representation z = f(x) with the same p(z) in
-both domains, and a policy on it transfers. It takes a few hundred unlabelled target frames. It
-assumes that both domains are visited alike: frames of a driver who leaves the road teach invariance
-between driving well and driving badly.
+with f_l the layers that are aligned and d_l a classifier of each. If what differs is irrelevant to
+the task, there is a representation z = f(x) with the same p(z) in both domains, and a policy on it
+transfers. It takes a few hundred unlabelled target frames. It assumes that both domains are visited
+alike: frames of a driver who leaves the road teach invariance between driving well and driving
+badly.
 
 Differs from the papers in: the source's loss is that of RL, or of imitating a driver who sees the
-state; the classifier has its own Adam; a student is aligned after it has learned to act, by smaller
-steps.
+state; the classifiers have their own Adam; a student is aligned after it has learned to act, by
+smaller steps.
 """
 
 import math
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.errors import unknown
+from headstart.errors import HeadstartError, unknown
 from headstart.experience.source import Source, Target
 from headstart.experience.unroll import seed_from
 from headstart.knowledge import Knowledge
@@ -45,19 +46,22 @@ class DomainConfusion(Method):
     """Train in the source's mean on features that do not tell it from the target."""
 
     steps: int = 1_000_000
-    """Steps of pre-training in the source."""
+    """Steps in the source: of pre-training, or of a student's and of its alignment together."""
+    alignment: float = 0.5
+    """Share of a student's steps in which it is aligned."""
     observations: int = 500
-    """Observations of the target; one in five is held out to measure the classifier."""
+    """Observations of the target; one in five is held out to measure the classifiers."""
     variant: Variant = "reversal"
     """What the encoder is trained for: the reversed gradient, inverted labels or uniform ones."""
-    layer: str = "conv2"
-    """The layer of the encoder that is aligned: conv1, conv2 or dense."""
-    weight: float = 1.0
+    layers: tuple[str, ...] = ("conv2", "dense")
+    """The layers of the encoder that are aligned, each by a classifier of its own: conv1, conv2 and
+    dense."""
+    weight: float = 0.3
     """Of the encoder's adversarial loss, once its schedule has risen to 1."""
     hidden: tuple[int, ...] = (64,)
-    """Widths of the classifier's hidden layers."""
-    learning_rate: float = 3e-4
-    """The classifier's."""
+    """Widths of each classifier's hidden layers."""
+    learning_rate: float = 1e-3
+    """The classifiers'."""
     samples: int = 64
     """Frames of each domain in a gradient step."""
     curves: ClassVar[tuple[str, ...]] = ("domain_accuracy",)
@@ -66,16 +70,35 @@ class DomainConfusion(Method):
         require(self, 1, math.inf, "steps", "samples", "hidden")
         require(self, HELD_OUT, math.inf, "observations")
         require(self, 0, math.inf, "weight", "learning_rate")
-        if self.layer not in Convolutions.LAYERS:
-            raise unknown("layer of the encoder", self.layer, Convolutions.LAYERS)
+        require(self, 0, 1, "alignment")
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise HeadstartError(
+                f"layers must name one layer at least, each once, got {', '.join(self.layers)!r}"
+            )
+        for layer in self.layers:
+            if layer not in Convolutions.LAYERS:
+                raise unknown("layer of the encoder", layer, Convolutions.LAYERS)
 
     @property
     def pretraining(self) -> Method:
         if self.learner.expert is not None:
-            return SourceOnly(steps=self.steps, learner=self.learner)
+            return SourceOnly(steps=self.steps - self._aligned, learner=self.learner)
         return self
 
+    @property
+    def _aligned(self) -> int:
+        """Steps in which a student is aligned."""
+        return round(self.alignment * self.steps)
+
     def requires(self) -> Requirements:
+        """Raises:
+        HeadstartError: a student would not be trained, or not be aligned.
+        """
+        if self.learner.expert is not None and not 0 < self._aligned < self.steps:
+            raise HeadstartError(
+                f"of {self.steps} steps, {self._aligned} align a student, and the others train it: "
+                "set alignment between 0 and 1"
+            )
         return Requirements(observations=self.observations, hooks=frozenset({"auxiliary"}))
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
@@ -98,7 +121,7 @@ class DomainConfusion(Method):
         rate = GENTLER * self.learner.learning_rate
         careful = replace(self.learner, learning_rate=rate)
         state = train(
-            careful, source.at_mean(), self.steps, train_key,
+            careful, source.at_mean(), self._aligned, train_key,
             knowledge=knowledge, auxiliary=adversary,
         )  # fmt: skip
         yield careful.policy(state)
@@ -113,6 +136,6 @@ class DomainConfusion(Method):
             for rows in (kept, ~kept)
         )
         return DomainAdversarialLoss(
-            shown, held_out, self.variant, self.layer,
+            shown, held_out, self.variant, self.layers,
             self.weight, self.hidden, self.learning_rate, self.samples,
         )  # fmt: skip

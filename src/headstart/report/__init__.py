@@ -134,7 +134,7 @@ def _curves_figure(logs: Logs, jobs: Jobs) -> str | None:
         for number, log in enumerate(runs):
             for name in wanted:
                 chosen = [r for r in log if name in r]
-                x, y = [r.get("updates", r["steps"]) for r in chosen], [r[name] for r in chosen]
+                x, y = [r["steps"] for r in chosen], [r[name] for r in chosen]
                 if len(set(x)) > 1:
                     curves.append((name, index, label if number == 0 else None, x, y))
     names = [name for name in wanted if any(curve[0] == name for curve in curves)]
@@ -145,7 +145,7 @@ def _curves_figure(logs: Logs, jobs: Jobs) -> str | None:
         for _, index, label, x, y in (curve for curve in curves if curve[0] == name):
             axis.plot(x, _smoothed(y), color=colour(index), label=label, linewidth=0.9)
         axis.set_title(name.replace("_", " "))
-        axis.set_xlabel("steps, or updates of a student")
+        axis.set_xlabel("steps")
     legend(fig, axes[0])
     return svg(fig, "judges")
 

@@ -29,7 +29,7 @@ STUDIES = {
     "darc-archery": "DARC's corrected reward for one arrow in the wind",
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
     "memory-and-context": "Memory, and being shown the body, where the body is hidden",
-    "confusion-drive": "Domain confusion from sun to rain and dusk, from a few hundred frames",
+    "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
 
 

@@ -1,13 +1,14 @@
-"""A classifier that tells the source from the target by an encoder's layer, and its defeat.
+"""Classifiers that tell the source from the target by an encoder's layers, and their defeat.
 
-The classifier d learns to tell the features z of one domain from those of the other; the encoder
+A classifier d learns to tell the features z of one domain from those of the other; the encoder
 learns what d cannot tell apart, in one of three ways:
 
     reversal:  −BCE(d(z), domain)          gradient reversal (Ganin and Lempitsky, 2015, 1409.7495)
     inverted:   BCE(d(z), other domain)    inverted labels (ADDA, Tzeng et al., 2017, 1702.05464)
     uniform:    BCE(d(z), ½)               domain confusion (Tzeng et al., 2015, 1510.02192)
 
-weighted by λ(p) = 2 / (1 + e^(−10 p)) − 1, which grows with the share p of the training.
+weighted by λ(p) = 2 / (1 + e^(−10 p)) − 1, which grows with the share p of the training. Several
+layers have a classifier each, and their losses are added.
 
 A map of convolutions is judged place by place, from its channels there and the place (as by the
 classifiers of Isola et al., 2017, 1611.07004): a car, small and rare, must then look alike as much
@@ -31,10 +32,10 @@ from headstart.policies.networks import MLP
 Variant = Literal["reversal", "inverted", "uniform"]
 
 
-class DomainClassifier(eqx.Module):
-    """The classifier, and its optimiser's state."""
+class DomainClassifiers(eqx.Module):
+    """A classifier for each layer, and their optimiser's state."""
 
-    parameters: MLP
+    parameters: dict[str, MLP]
     opt_state: optax.OptState
 
 
@@ -44,9 +45,9 @@ class DomainAdversarialLoss(eqx.Module):
     frames: dict[str, Shaped[Array, "n ..."]]
     """Of the target, to learn from, by group."""
     held_out: dict[str, Shaped[Array, "m ..."]]
-    """Of the target, to measure the classifier on."""
+    """Of the target, to measure the classifiers on."""
     variant: Variant = eqx.field(static=True)
-    layer: str = eqx.field(static=True)
+    layers: tuple[str, ...] = eqx.field(static=True)
     weight: float = eqx.field(static=True)
     hidden: tuple[int, ...] = eqx.field(static=True)
     learning_rate: float = eqx.field(static=True)
@@ -57,58 +58,62 @@ class DomainAdversarialLoss(eqx.Module):
     def _optimiser(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate)
 
-    def init(self, encoders: Encoders, key: PRNGKeyArray) -> DomainClassifier:
-        """A fresh classifier.
+    def init(self, encoders: Encoders, key: PRNGKeyArray) -> DomainClassifiers:
+        """Fresh classifiers.
 
         Raises:
             HeadstartError: there is no encoder with such a layer to align.
         """
         found = jax.eval_shape(encoders.activations, self.frames)
-        if self.layer not in found:
-            raise HeadstartError(
-                f"there is no encoder to align for {', '.join(encoders.reads)}, with a layer "
-                f"{self.layer!r}: domain confusion is for images"
-            )
-        judged = jax.eval_shape(_judged, found[self.layer])
-        parameters = MLP((judged.shape[-1], *self.hidden, 1), 0.1, key, jax.nn.relu)
-        return DomainClassifier(parameters, self._optimiser.init(parameters))  # pyright: ignore
+        parameters: dict[str, MLP] = {}
+        for layer, own in zip(self.layers, jax.random.split(key, len(self.layers)), strict=True):
+            if layer not in found:
+                raise HeadstartError(
+                    f"there is no encoder to align for {', '.join(encoders.reads)}, with a layer "
+                    f"{layer!r}: domain confusion is for images"
+                )
+            judged = jax.eval_shape(_judged, found[layer])
+            parameters[layer] = MLP((judged.shape[-1], *self.hidden, 1), 0.1, own, jax.nn.relu)
+        return DomainClassifiers(parameters, self._optimiser.init(parameters))  # pyright: ignore
 
     def loss(
         self,
-        parameters: MLP,
+        parameters: dict[str, MLP],
         encoders: Encoders,
         activations: dict[str, Array],
         progress: Float[Array, ""] | float,
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The classifier's loss with the encoder held fixed, and the encoder's with the classifier
+        """The classifiers' loss with the encoder held fixed, and the encoder's with the classifiers
         held fixed."""
-        source = activations[self.layer][: self.samples]
         rows = jax.random.randint(key, (self.samples,), 0, _count(self.frames))
-        chosen = {name: frames[rows] for name, frames in self.frames.items()}
-        target = encoders.activations(chosen)[self.layer]
-        features = _judged(jnp.concatenate([source, target]))
-        is_target = (jnp.arange(len(features)) >= len(source)).astype(jnp.float32)
-        own = _cross_entropy(parameters(jax.lax.stop_gradient(features)), is_target)
-        logits = jax.lax.stop_gradient(parameters)(features)
-        if self.variant == "reversal":
-            confused = -_cross_entropy(logits, is_target)
-        elif self.variant == "inverted":
-            confused = _cross_entropy(logits, 1 - is_target)
-        else:
-            confused = _cross_entropy(logits, jnp.full_like(is_target, 0.5))
+        target = encoders.activations({name: frames[rows] for name, frames in self.frames.items()})
+        owns, confusions = [], []
+        for layer, classifier in parameters.items():
+            source = activations[layer][: self.samples]
+            features = _judged(jnp.concatenate([source, target[layer]]))
+            is_target = (jnp.arange(len(features)) >= len(source)).astype(jnp.float32)
+            owns.append(_cross_entropy(classifier(jax.lax.stop_gradient(features)), is_target))
+            logits = jax.lax.stop_gradient(classifier)(features)
+            if self.variant == "reversal":
+                confusions.append(-_cross_entropy(logits, is_target))
+            elif self.variant == "inverted":
+                confusions.append(_cross_entropy(logits, 1 - is_target))
+            else:
+                confusions.append(_cross_entropy(logits, jnp.full_like(is_target, 0.5)))
+        own = jnp.stack(owns).sum()
         strength = self.weight * (2 / (1 + jnp.exp(-10 * progress)) - 1)
-        return own + strength * confused, {"domain_loss": own}
+        return own + strength * jnp.stack(confusions).sum(), {"domain_loss": own}
 
-    def updated(self, state: DomainClassifier, gradient: MLP) -> DomainClassifier:
+    def updated(self, state: DomainClassifiers, gradient: dict[str, MLP]) -> DomainClassifiers:
         step, opt_state = self._optimiser.update(gradient, state.opt_state)  # pyright: ignore
-        return DomainClassifier(optax.apply_updates(state.parameters, step), opt_state)  # pyright: ignore
+        return DomainClassifiers(optax.apply_updates(state.parameters, step), opt_state)  # pyright: ignore
 
     def measure(
-        self, state: DomainClassifier, encoders: Encoders, obs: dict[str, Shaped[Array, "n ..."]]
+        self, state: DomainClassifiers, encoders: Encoders, obs: dict[str, Shaped[Array, "n ..."]]
     ) -> dict[str, Array]:
-        """The classifier's accuracy, each domain counting half, on frames that it has not learned
-        from, averaged over places."""
+        """The accuracy of the best classifier, each domain counting half, on frames that it has not
+        learned from, averaged over places."""
         few = {name: x[:: -(-len(x) // 256)] for name, x in obs.items()}
         return {"domain_accuracy": _accuracy(self, state, encoders, few)}
 
@@ -131,14 +136,17 @@ def _cross_entropy(logits: Float[Array, "n ... 1"], label: Float[Array, " n"]) -
 @jax.jit
 def _accuracy(
     adversary: DomainAdversarialLoss,
-    state: DomainClassifier,
+    state: DomainClassifiers,
     encoders: Encoders,
     obs: dict[str, Shaped[Array, "n ..."]],
 ) -> Float[Array, ""]:
-    def logits(frames: dict[str, Array]) -> Array:
-        return state.parameters(_judged(encoders.activations(frames)[adversary.layer]))
-
-    return ((logits(obs) <= 0).mean() + (logits(adversary.held_out) > 0).mean()) / 2
+    ours, theirs = encoders.activations(obs), encoders.activations(adversary.held_out)
+    accuracies = [
+        ((classifier(_judged(ours[layer])) <= 0).mean()
+         + (classifier(_judged(theirs[layer])) > 0).mean()) / 2
+        for layer, classifier in state.parameters.items()
+    ]  # fmt: skip
+    return jnp.stack(accuracies).max()
 
 
 def _count(frames: dict[str, Array]) -> int:
