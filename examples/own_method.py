@@ -5,6 +5,7 @@ headstart run hopper-mass own_method:Cautious --method.shrink 0.8    (in this fo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
@@ -12,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
+from headstart.learners.ppo import PPO
 from headstart.methods.method import Method
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import GaussianActor
@@ -32,13 +34,13 @@ class Cautious(Method):
         return SourceOnly(steps=self.steps, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        if not isinstance(self.learner, PPO) or target.spec.actions.discrete:
+            raise HeadstartError("Cautious shrinks a mean: learn by PPO, with vectors as actions")
         return self.pretraining.pretrain(source, target, key)
 
     def adapt(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         (policy,) = super().adapt(knowledge, source, target, key)
-        if not isinstance(policy.actor, GaussianActor):
-            raise HeadstartError("Cautious shrinks a Gaussian's mean: learn with PPO")
-        last = policy.actor.mean.weights[-1] * self.shrink
+        last = cast(GaussianActor, policy.actor).mean.weights[-1] * self.shrink
         yield eqx.tree_at(lambda p: p.actor.mean.weights[-1], policy, last)

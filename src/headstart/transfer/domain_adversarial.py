@@ -95,12 +95,7 @@ class DomainAdversarialLoss(eqx.Module):
             is_target = (jnp.arange(len(features)) >= len(source)).astype(jnp.float32)
             owns.append(_cross_entropy(classifier(jax.lax.stop_gradient(features)), is_target))
             logits = jax.lax.stop_gradient(classifier)(features)
-            if self.variant == "reversal":
-                confusions.append(-_cross_entropy(logits, is_target))
-            elif self.variant == "inverted":
-                confusions.append(_cross_entropy(logits, 1 - is_target))
-            else:
-                confusions.append(_cross_entropy(logits, jnp.full_like(is_target, 0.5)))
+            confusions.append(_confusion(self.variant, logits, is_target))
         own = jnp.stack(owns).sum()
         strength = self.weight * (2 / (1 + jnp.exp(-10 * progress)) - 1)
         return own + strength * jnp.stack(confusions).sum(), {"domain_loss": own}
@@ -126,6 +121,17 @@ def _judged(layer: Float[Array, "n ..."]) -> Float[Array, "n ... inputs"]:
     place = jnp.eye(height * width)
     at = jnp.broadcast_to(place[None], (n, *place.shape))
     return jnp.concatenate([layer.reshape(n, len(place), channels), at], axis=-1)
+
+
+def _confusion(
+    variant: Variant, logits: Float[Array, "n ... 1"], is_target: Float[Array, " n"]
+) -> Float[Array, ""]:
+    """What the encoder is trained for."""
+    if variant == "reversal":
+        return -_cross_entropy(logits, is_target)
+    if variant == "inverted":
+        return _cross_entropy(logits, 1 - is_target)
+    return _cross_entropy(logits, jnp.full_like(is_target, 0.5))
 
 
 def _cross_entropy(logits: Float[Array, "n ... 1"], label: Float[Array, " n"]) -> Float[Array, ""]:
