@@ -18,11 +18,15 @@ from headstart.result import (
 )
 
 
-def result(scores, method="m", seed=0, shots=(0, 1, 5, 20)):
+def result(scores, method="m", seed=0, shots=(0, 1, 5, 20), source=()):
+    at_home = source or [()] * len(shots)
     return Result(
         problem="p", method=method, seed=seed, source={"steps": 10, "episodes": 1},
         target={"observations": 0, "steps": 7, "episodes": 20},
-        shots=[Shot(k, 0, [s - 1, s + 1]) for k, s in zip(shots, scores, strict=True)],
+        shots=[
+            Shot(k, 0, [s - 1, s + 1], source=list(home))
+            for k, s, home in zip(shots, scores, at_home, strict=True)
+        ],
         seconds={}, versions={},
     )  # fmt: skip
 
@@ -56,12 +60,38 @@ def test_transfer_by_hand():
     assert transfer(runs, [], threshold).jumpstart is None
 
 
+def test_forward_transfer_by_hand():
+    """Areas over 0–20: scratch's are 10 and 20, the runs' 35 and 50, and 60 can be had."""
+    scratch = [result([k] * 4, "scratch", seed) for seed, k in enumerate((10, 20))]
+    runs = [result([k] * 4, seed=seed) for seed, k in enumerate((35, 50))]
+    forward = transfer(runs, scratch, None, best=60).forward
+    assert forward.value == pytest.approx((25 / 50 + 30 / 40) / 2)
+    alone = transfer(scratch, scratch, None, best=60).forward
+    assert (alone.value, alone.low, alone.high) == (0, 0, 0)
+    worse = transfer([result([0] * 4)], scratch, None, best=60).forward
+    assert worse.value == pytest.approx(-10 / 50)
+    for best in (None, 10):  # what could be had is not more than scratch has
+        assert transfer(runs[:1], scratch, None, best).forward is None
+    assert transfer(runs, [], None, best=60).forward is None
+
+
+def test_backward_transfer_is_what_became_of_the_return_in_the_source():
+    runs = [
+        result([0] * 4, seed=0, source=[[9, 11], [8], [7], [4, 2]]),
+        result([0] * 4, seed=1, source=[[10], [8], [7], [11]]),
+    ]
+    assert transfer(runs, [], None).backward.value == pytest.approx((-7 + 1) / 2)
+    assert transfer([result([0] * 4)], [], None).backward is None
+
+
 def test_a_threshold_is_between_scratch_without_and_the_oracle_after_all_its_episodes():
     scratch = [result([0, 8, 9, 10], "scratch")]
     oracle = [result([1, 2, 3, 100], "oracle")]
     assert threshold_from({"scratch": scratch, "oracle": oracle}) == 80
     assert threshold_from({"scratch": scratch}) is None
     assert threshold_from({"oracle": oracle}) is None
+    below = [result([50, 8, 9, 100], "scratch")]
+    assert threshold_from({"scratch": below, "oracle": [result([9] * 4, "oracle")]}) is None
 
 
 def test_interquartile_mean_by_hand():

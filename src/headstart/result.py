@@ -11,6 +11,9 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 
+PERCENTILES = (10, 50, 90)
+"""What is kept of the entropies of a policy over states."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -22,10 +25,19 @@ class Shot:
     """Of the most likely actions: what would be deployed."""
     sampled: list[float] = field(default_factory=list[float])
     """Of actions drawn from the policy, as in training; none in results of older versions."""
+    source: list[float] = field(default_factory=list[float])
+    """Of the most likely actions in the source: what adapting did to what was learned there."""
+    entropy: list[float] = field(default_factory=list[float])
+    """Of the policy in the states that it meets on the target, drawing its actions: the
+    `PERCENTILES`, in nats. Of a squashed Gaussian, with actions in [−1, 1], by samples."""
 
     @property
     def score(self) -> float:
         return float(np.mean(self.returns))
+
+    @property
+    def source_score(self) -> float:
+        return float(np.mean(self.source))
 
 
 @dataclass(frozen=True)
@@ -182,6 +194,12 @@ class Transfer:
     area: Estimate
     jumpstart: Estimate | None
     """First return above scratch's, seed by seed; absent without scratch."""
+    forward: Estimate | None
+    """The area above scratch's as a share of what there was to gain, seed by seed (Wołczyk et al.,
+    2021): 0 is scratch, 1 the oracle from the first episode on; absent without either."""
+    backward: Estimate | None
+    """Return in the source after the last shot minus that at the first, seed by seed: below 0,
+    forgetting; absent in results of older versions."""
     times: list[int | None]
     """Target episodes to the threshold, one for each seed; none where it was never reached."""
     source_steps: float
@@ -192,16 +210,30 @@ class Transfer:
 
 
 def transfer(
-    results: Sequence[Result], scratch: Sequence[Result], threshold: float | None
+    results: Sequence[Result],
+    scratch: Sequence[Result],
+    threshold: float | None,
+    best: float | None = None,
 ) -> Transfer:
-    """The metrics of one method's results; `threshold` is a return."""
-    before = {result.seed: result.shots[0].score for result in scratch}
-    gains = [r.shots[0].score - before[r.seed] for r in results if r.seed in before]
+    """The metrics of one method's results; `threshold` and `best`, what could be had, are
+    returns."""
+    alone = {result.seed: result for result in scratch}
+    beside = [(r, alone[r.seed]) for r in results if r.seed in alone]
+    gains = [r.shots[0].score - other.shots[0].score for r, other in beside]
+    forward = [
+        (area(r) - area(other)) / (best - area(other))
+        for r, other in beside
+        if best is not None and best > area(other)
+    ]
+    ends = [(r.shots[0], r.shots[-1]) for r in results if r.shots[0].source]
+    kept = [last.source_score - first.source_score for first, last in ends]
     return Transfer(
         first=estimate([r.shots[0].score for r in results]),
         last=estimate([r.shots[-1].score for r in results]),
         area=estimate([area(r) for r in results]),
         jumpstart=estimate(gains) if gains else None,
+        forward=estimate(forward) if forward else None,
+        backward=estimate(kept) if kept else None,
         times=[time_to_threshold(r, threshold) if threshold is not None else None for r in results],
         source_steps=float(np.mean([r.source["steps"] for r in results])),
         target_observations=float(np.mean([r.target["observations"] for r in results])),
@@ -218,9 +250,17 @@ def median_time(times: Sequence[int | None]) -> int | None:
 
 
 def threshold_from(results: Mapping[str, Sequence[Result]], share: float = 0.8) -> float | None:
-    """The return that lies `share` of the way from scratch's zero-shot return to the oracle's."""
-    if not results.get("scratch") or not results.get("oracle"):
+    """The return that lies `share` of the way from scratch's zero-shot return to the oracle's; none
+    where one of them is absent, or where the oracle is not above: that would say nothing."""
+    high = best_return(results)
+    if not results.get("scratch") or high is None:
         return None
     low = iqm([result.shots[0].score for result in results["scratch"]])
-    high = iqm([result.shots[-1].score for result in results["oracle"]])
-    return low + share * (high - low)
+    return low + share * (high - low) if high > low else None
+
+
+def best_return(results: Mapping[str, Sequence[Result]]) -> float | None:
+    """What could be had: the oracle's last return, if there is an oracle."""
+    if not results.get("oracle"):
+        return None
+    return iqm([result.shots[-1].score for result in results["oracle"]])

@@ -81,6 +81,36 @@ def test_the_target_is_the_slow_value_of_the_action_that_looks_best():
     np.testing.assert_allclose(slow, [5 - 0.25 * 5, 7 - 0.25 * (7 - 1.01)], rtol=1e-5)
 
 
+def test_the_soft_target_by_hand():
+    """Where Q is (1, −1) and α = ½, π is e^{2, −2} / Σ: its entropy counts ½ a nat."""
+    soft = replace(GENTLE, temperature=0.5, n_step=1)
+    agent = soft._agent(linear([1.0, -1.0], [0.0, 0.0]), None)
+    agent = eqx.tree_at(lambda a: a.slow_policy, agent, linear([0.0, 0.0], [5.0, 7.0]))
+    batch = Batch(
+        obs={"state": jnp.array([[3.0]])}, action=jnp.array([0]), reward=jnp.array([2.0]),
+        next_obs={"state": jnp.array([[1.0]])}, discount=jnp.array([0.5]), weight=jnp.ones(1),
+    )  # fmt: skip
+    share = np.exp([2.0, -2.0]) / np.exp([2.0, -2.0]).sum()
+    entropy = -(share * np.log(share)).sum()
+    backup = 4.0 + 0.5 * (share @ [5.0, 7.0] + 0.5 * entropy)
+    _, log = soft.step(agent, as_window(batch), batch, None, 0.0, jax.random.key(0))
+    assert float(log["value_loss"]) == pytest.approx(backup - 3 - 0.5, rel=1e-5)
+    at_three = np.exp([6.0, -6.0]) / np.exp([6.0, -6.0]).sum()
+    assert float(log["entropy"]) == pytest.approx(-(at_three * np.log(at_three)).sum(), rel=1e-3)
+
+
+def test_with_a_temperature_it_explores_by_itself():
+    soft = replace(SMALL, temperature=2.0, n_step=1)
+    state = soft.init(LINE, jax.random.key(0))
+    explorer = soft.behaviour(state, Progress(64, 1000))
+    assert (float(explorer.actor.epsilon), float(explorer.actor.temperature)) == (0.0, 2.0)
+    cold = soft.held_at(0.0)
+    assert float(cold.graft(soft.knowledge(state), state).policy.actor.temperature) == 0
+    assert float(cold.behaviour(state, Progress(64, 1000)).actor.epsilon) > 0.7
+    with pytest.raises(HeadstartError, match=r"n_step to 1, not 3"):
+        SMALL.held_at(0.1)
+
+
 def test_the_target_over_n_steps_with_an_end_inside_by_hand():
     """γ = ½, three steps: no end; a termination at the second; a truncation at the second; an end
     at the third, which still counts its reward."""

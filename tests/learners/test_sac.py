@@ -194,6 +194,26 @@ def test_the_temperatures_gradient_by_hand(spec, std):
     assert float(gradients(after)[2]) == pytest.approx(-excess, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.parametrize("entropy", [-1.0, 0.25])
+def test_the_entropy_that_is_kept_is_per_dimension(entropy):
+    agent, kept = of_spread(WIDE, 0.5), replace(SMALL, entropy=entropy)
+    window = experience(act=2)
+    after, log = kept.step(agent, window, kept.batch(window), None, 0.0, jax.random.key(3))
+    slope = float(log["entropy"]) - 2 * entropy
+    assert float(gradients(after)[2]) == pytest.approx(slope, rel=1e-3)
+
+
+def test_a_temperature_that_is_held_stays():
+    for asked, held in ((0.3, 0.3), (0.0, 1e-6)):
+        learner = SMALL.held_at(asked)
+        agent, window = learner.init(SPEC, jax.random.key(0)).agent, experience()
+        after, log = learner.step(
+            agent, window, learner.batch(window), None, 0.0, jax.random.key(3)
+        )
+        assert float(after.log_temperature) == float(agent.log_temperature)
+        assert float(log["temperature"]) == pytest.approx(held)
+
+
 RECURRENT = replace(SMALL, memory="gru", memory_size=3, window=6, burn_in=2, batch_size=12)
 
 

@@ -37,7 +37,7 @@ def test_it_keeps_the_contract(name):
     assert [shot.episodes for shot in result.shots] == [0, 3, 10]
     assert all(len(shot.returns) == 4 for shot in result.shots)
     assert len(result.sweep) == 2
-    if name in ("scratch", "finetune"):
+    if name in ("scratch", "finetune", "maxent"):
         assert result.target == {"observations": 0, "steps": 100, "episodes": 10}
     elif name == "darc":
         assert result.target["steps"] == 32 + (256 - 64) // 4
@@ -71,7 +71,7 @@ def test_a_method_that_takes_more_than_it_may_is_stopped(during, says, tmp_path)
 
 def test_who_learns_on_the_target_says_so():
     says = {name for name in METHODS if METHODS.find(name)().requires().learns_on_target}
-    assert says == {"scratch", "finetune"}
+    assert says == {"scratch", "finetune", "maxent"}
 
 
 def refused(problem, label, says, out):

@@ -170,6 +170,43 @@ def test_a_greedy_actor_takes_any_action_with_probability_epsilon(epsilon):
     assert (np.asarray(actor.mode(jnp.zeros((8, 1)))) == 1).all()
 
 
+@pytest.mark.parametrize(("epsilon", "temperature"), [(0.0, 0.5), (0.2, 0.5), (0.0, 20.0)])
+def test_with_a_temperature_what_is_nearly_as_good_is_nearly_as_likely(epsilon, temperature):
+    actor = GreedyActor(1, Actions((), (4,)), (), KEY)
+    values = np.array([0.0, 1.0, 0.9, -3.0], np.float32)
+    actor = eqx.tree_at(
+        lambda a: (a.values.biases[0], a.epsilon, a.temperature),
+        actor, (jnp.asarray(values), jnp.float32(epsilon), jnp.float32(temperature)),
+    )  # fmt: skip
+    drawn = np.asarray(actor.sample(jnp.zeros((20_000, 1)), jax.random.key(1)))
+    soft = np.exp(values / temperature) / np.exp(values / temperature).sum()
+    expected = epsilon / 4 + (1 - epsilon) * soft
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / len(drawn), expected, atol=0.015)
+    entropy = actor.entropy(jnp.zeros((3, 1)), KEY)
+    np.testing.assert_allclose(entropy, -(expected * np.log(expected)).sum(), rtol=1e-5)
+
+
+def test_the_entropy_of_each_state():
+    """By hand: of a categorical, of a Gaussian, of a greedy choice; and by samples of a squash."""
+    x = jnp.array([[0.0], [1.0]])
+    categorical = eqx.tree_at(
+        lambda a: a.logits.weights[0],
+        CategoricalActor(1, Actions((), (2,)), (), KEY), jnp.array([[0.0, np.log(3)]]),
+    )  # fmt: skip
+    expected = [np.log(2), -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))]
+    np.testing.assert_allclose(categorical.entropy(x, KEY), expected, rtol=1e-5)
+    several = CategoricalActor(1, Actions((2,), (2, 3)), (), KEY)
+    np.testing.assert_allclose(several.entropy(x, KEY), np.log(6), rtol=1e-3)
+    gaussian = GaussianActor(1, Actions((2,)), (), KEY)
+    expected = 2 * stats.norm(0, np.exp(-0.5)).entropy()
+    np.testing.assert_allclose(gaussian.entropy(x, KEY), expected, rtol=1e-5)
+    assert not np.asarray(GreedyActor(1, Actions((), (3,)), (), KEY).entropy(x, KEY)).any()
+    many = squashed(0.3, 0.5).entropy(jnp.zeros((500, 2)), KEY)
+    _, log_prob = squashed(0.3, 0.5).sample_and_log_prob(jnp.zeros((16_000, 2)), KEY)
+    assert many.shape == (500,)
+    assert float(many.mean()) == pytest.approx(float(-log_prob.mean()), abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("kind", "actions"),
     [

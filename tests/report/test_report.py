@@ -62,7 +62,7 @@ def test_everything_is_inside(report):
     html = report.read_text()
     outside = re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*|url\((?!#)[^)]*|@import[^;]*", html)
     assert outside == []
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
     assert html.count("data:image/webp;base64,") == 2 * len(METHODS)
     assert html.count("data:image/png;base64,") == 2
     assert "From many masses to one &lt;heavier&gt; &amp;" in html
@@ -126,9 +126,12 @@ def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
         return re.findall(r"<th>(.*?)</th>", page.read_text())
 
     tried = ["return after the last shot", "jumpstart over scratch",
-             "mean over the shots (area)", "episodes to the threshold"]  # fmt: skip
+             "mean over the shots (area)", "forward transfer",
+             "episodes to the threshold"]  # fmt: skip
     steps = ["source steps", "target steps", "target episodes"]
-    assert heads(report) == ["method", "zero-shot return", *tried, *steps]
+    kept = ["method", "source return, before", "source return, after", "backward transfer",
+            "entropy, before", "entropy, after"]  # fmt: skip
+    assert heads(report) == ["method", "zero-shot return", *tried, *steps, *kept]
     for observations, seen in ((0, []), (64, ["target observations"])):
         access = Access(shots=(0,), observations=observations)
         once = replace(PROBLEM, name=f"once-{observations}", access=access, sweep={})
@@ -136,7 +139,8 @@ def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
         prepare(job, resume=False)
         run(job)
         expected = ["method", "zero-shot return", steps[0], *seen, *steps[1:]]
-        assert heads(write(read(tmp_path / once.name))) == expected
+        kept = ["method", "source return", "entropy"]
+        assert heads(write(read(tmp_path / once.name))) == expected + kept
 
 
 @pytest.mark.parametrize(("label", "columns"), [("darc", 3), ("darc:ratio.classifiers=triple", 2)])

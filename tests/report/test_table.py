@@ -8,8 +8,8 @@ from rich.console import Console
 from headstart import Access, Domain, TransferProblem
 from headstart.methods.epopt_posterior import EPOptPosterior
 from headstart.report.compared import Compared
-from headstart.report.table import meanings, summary, warnings
-from headstart.result import Result, Shot
+from headstart.report.table import meanings, rows, summary, warnings
+from headstart.result import Result, Shot, threshold_from
 
 PROBLEM = TransferProblem(
     "cold", source=Domain("archery"), target=Domain("archery"), access=Access(shots=(0, 20))
@@ -57,6 +57,23 @@ def test_every_method_gets_its_sentence():
     assert said["oracle"] == "trained on the target itself, returns 100 [98, 102]: what can be had."
 
 
+def test_the_table_says_what_was_kept():
+    adapted = runs("finetune", 50, 90)
+    for run, after in zip(adapted, (20.0, 30.0, 40.0), strict=True):
+        first, last = run.shots
+        first.source[:], last.source[:] = [80.0], [after]
+        first.entropy[:], last.entropy[:] = [-1.0, 0.5, 1.0], [0.0, 1.0, 1.25]
+    row, other = rows({"finetune": adapted, "epopt": runs("epopt", 40, 40)}, None, {})
+    assert row["source_first"] == "80 [80, 80]"
+    assert row["source_last"] == "30 [5, 55]"
+    assert row["backward"] == "-50 [-75, -25]"
+    assert (row["entropy_first"], row["entropy_last"]) == (
+        "0.50 [-1.00, 1.00]",
+        "1.00 [0.00, 1.25]",
+    )
+    assert other["backward"] == other["entropy_first"] == "–"
+
+
 def test_one_seed_decides_nothing():
     single = {label: results[:1] for label, results in RESULTS.items()}
     assert "10 below source-only (few seeds: it may be luck)" in meanings(single, PROBLEM)["epopt"]
@@ -70,6 +87,13 @@ def test_it_warns_where_drawn_actions_return_something_else(drawn, warned):
     if warned:
         assert found[0].startswith("epopt, after 0 episodes")
         assert "the return is 30 [28, 32], not 40 [38, 42]" in found[0]
+
+
+def test_it_warns_where_the_oracle_is_no_measure():
+    below = {"scratch": runs("scratch", 50, 60), "oracle": runs("oracle", 40, 40)}
+    (found,) = warnings(below, PROBLEM)
+    assert found.startswith("the oracle returns 40, which is not above scratch's first policy")
+    assert threshold_from(below) is None
 
 
 def test_it_does_not_warn_where_drawn_actions_return_anything():

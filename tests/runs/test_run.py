@@ -161,7 +161,8 @@ def test_the_result_has_the_stated_keys(tmp_path):
     assert table["seed"] == 0
     assert table["source"].keys() >= {"steps", "episodes"}
     assert table["target"].keys() == {"observations", "steps", "episodes"}
-    assert table["shots"][0].keys() == {"episodes", "steps", "returns", "sampled"}
+    measured = {"returns", "sampled", "source", "entropy"}
+    assert table["shots"][0].keys() == {"episodes", "steps"} | measured
     drawn, likely = table["shots"][0]["sampled"], table["shots"][0]["returns"]
     assert len(drawn) == len(likely)
     assert drawn != likely

@@ -23,6 +23,7 @@ ENVIRONMENTS = Registry(
         "half-cheetah": "headstart.envs.mujoco:half_cheetah",
         "hopper": "headstart.envs.mujoco:hopper",
         "plane": "headstart.envs.plane:plane",
+        "runner": "headstart.envs.runner:runner",
         "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",
         "walker": "headstart.envs.mujoco:walker",
     },

@@ -13,3 +13,5 @@ class FloorMap(NamedTuple):
     """What cannot be entered: left, bottom, width, height."""
     marks: Mapping[str, tuple[float, float]]
     """Places by name."""
+    walls: Sequence[Sequence[tuple[float, float]]] = ()
+    """Thin walls: lines through these places."""

@@ -79,17 +79,13 @@ class Plane(JaxEnvironment):
     def step(
         self, state: State, action: jax.Array, p: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[State, jax.Array, jax.Array]:
-        push = THRUST * action / jnp.maximum(1.0, _length(action))
-        # The exact solution of v' = push − drag · v over a step.
-        kept = jnp.exp(-p["drag"] * DT)
-        settled = push / p["drag"]
-        velocity = settled + (state.velocity - settled) * kept
-        position = state.position + settled * DT + (state.velocity - velocity) / p["drag"]
-        stopped = (jnp.abs(position) > p["fence"]).any()
+        moved = glided(state, action, p["drag"])
+        stopped = (jnp.abs(moved.position) > p["fence"]).any()
         state = State(
-            jnp.clip(position, -p["fence"], p["fence"]), jnp.where(stopped, 0.0, velocity)
+            jnp.clip(moved.position, -p["fence"], p["fence"]),
+            jnp.where(stopped, 0.0, moved.velocity),
         )
-        return state, _length(state.velocity) / FULL_SPEED, jnp.bool_(False)
+        return state, length(state.velocity) / FULL_SPEED, jnp.bool_(False)
 
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         position = jnp.clip(state.position / ARENA, -FARTHEST, FARTHEST)
@@ -143,7 +139,17 @@ class Plane(JaxEnvironment):
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def _length(vector: jax.Array) -> jax.Array:
+def glided(state: State, action: jax.Array, drag: jax.Array | float) -> State:
+    """After a step of pushing, where nothing is in the way: the exact solution of
+    v' = push − drag · v."""
+    push = THRUST * action / jnp.maximum(1.0, length(action))
+    settled = push / drag
+    velocity = settled + (state.velocity - settled) * jnp.exp(-drag * DT)
+    position = state.position + settled * DT + (state.velocity - velocity) / drag
+    return State(position, velocity)
+
+
+def length(vector: jax.Array) -> jax.Array:
     return jnp.sqrt((vector**2).sum())
 
 

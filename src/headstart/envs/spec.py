@@ -9,6 +9,7 @@ numbers. Everything inside Headstart sees groups.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,6 +84,11 @@ class Actions:
     def width(self) -> int:
         """Numbers that describe an action to a network: choices are one-hot."""
         return sum(self.choices) or self.shape[0]
+
+    @property
+    def uniform_entropy(self) -> float:
+        """Of actions uniformly at random, in nats: the most that there can be."""
+        return sum(map(math.log, self.choices)) or self.shape[0] * math.log(2)
 
     def __str__(self):
         if self.discrete:

@@ -9,7 +9,7 @@ takes a number of steps of every copy, in compiled code where the environment is
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -158,13 +158,18 @@ def episodes(
 
 
 def returns(
-    policy: AbstractPolicy, envs: VectorEnv, rounds: int = 1, key: PRNGKeyArray | None = None
+    policy: AbstractPolicy,
+    envs: VectorEnv,
+    rounds: int = 1,
+    key: PRNGKeyArray | None = None,
+    watch: Callable[[Played], None] = lambda seen: None,
 ) -> np.ndarray:
     """The return of each copy's episodes, `[copies, rounds]`: with actions that are drawn by `key`,
-    or else with the most likely ones."""
+    or else with the most likely ones. `watch` is shown every step."""
     total = np.zeros((envs.num, rounds))
     finished = np.zeros(envs.num, int)
     for seen in play(policy, envs, begin(policy, envs), key, rounds):
+        watch(seen)
         total[seen.rows, finished[seen.rows]] += seen.step.reward
         finished[seen.rows[seen.step.terminated | seen.step.truncated]] += 1
     return total

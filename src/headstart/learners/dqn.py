@@ -3,10 +3,15 @@
     y = Σ_k γᵏ r_k + γⁿ Q̄(s_n, argmax_a Q(s_n, a)),   L = E[huber(Q(s, a) − y)]
 
 with Q̄ a slow copy of Q. Observations are vectors, or images seen through convolutions.
+
+With a temperature α it is soft Q-learning (Haarnoja et al., 2017, 1702.08165), which keeps every
+way open that is about as good as the best:
+
+    y = r + γ Σ_a π(a | s′) (Q̄(s′, a) − α log π(a | s′)),   π(a | s) ∝ e^{Q(s, a) / α}
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import equinox as eqx
@@ -23,7 +28,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, update
-from headstart.policies.actors import GreedyActor
+from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
 from headstart.policies.policy import (
@@ -78,6 +83,8 @@ class DQN:
     """Share of random actions, once it has fallen from 1."""
     exploration: float = 0.3
     """Share of the training over which it falls."""
+    temperature: float = 0.0
+    """α of soft Q-learning, which explores by itself, without ε; 0: only the best action counts."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm."""
     reward_scale: float = 1.0
@@ -85,20 +92,29 @@ class DQN:
 
     encoders: tuple[str, ...] = ()
     """Encoders in place of the usual ones, as group=name or group=module:Class."""
-    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "transform"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "temperature", "transform"})
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
         require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "buffer_size")
         require(self, 1, math.inf, "n_step", "hidden")
         require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
-        require(self, 0, math.inf, "max_grad_norm", "reward_scale")
+        require(self, 0, math.inf, "max_grad_norm", "reward_scale", "temperature")
         require(self, 0, 1, "discount", "tau", "epsilon", "exploration")
+        if self.temperature and self.n_step != 1:
+            raise HeadstartError(
+                "soft Q-learning counts the entropy of one step at a time: set learner.n_step to "
+                f"1, not {self.n_step}, or learner.temperature to 0"
+            )
 
     @property
     def expert(self) -> None:
         """Nobody's actions are wanted."""
         return None
+
+    def held_at(self, temperature: float) -> "DQN":
+        """The same with this α."""
+        return replace(self, temperature=temperature)
 
     @property
     def length(self) -> int:
@@ -130,13 +146,17 @@ class DQN:
         return begun(self, spec, agent, total)
 
     def _agent(self, policy: ActorPolicy, auxiliary: PyTree) -> DQNAgent:
-        """One that starts from this policy, with a fresh optimiser."""
+        """One that starts from this policy, at the learner's α and with a fresh optimiser."""
+        temperature = jnp.float32(self.temperature)
+        policy = eqx.tree_at(lambda p: p.actor.temperature, policy, temperature)
         return DQNAgent(policy, policy, self._optimiser.init(learned_parts(policy)), auxiliary)
 
     def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
-        """What to act with while learning: at random first, then ever more greedily."""
+        """What to act with while learning: at random first, then ever more greedily, or by α."""
         if progress.done < self.learning_starts:
             return UniformPolicy(state.policy.actions)
+        if self.temperature:
+            return state.policy
         fallen = min(progress.share / self.exploration, 1.0) if self.exploration else 1.0
         epsilon = jnp.float32(1.0 + fallen * (self.epsilon - 1.0))
         return eqx.tree_at(lambda policy: policy.actor.epsilon, state.policy, epsilon)
@@ -186,17 +206,24 @@ class DQN:
     ) -> tuple[DQNAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
         rows = jnp.arange(len(batch.reward))
-        best = jnp.argmax(_values(agent.policy, batch.next_obs), axis=-1)
-        led_to = _values(agent.slow_policy, batch.next_obs)[rows, best]
+        values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
+        if self.temperature:
+            log_probs = jax.nn.log_softmax(values / self.temperature)
+            led_to = (jnp.exp(log_probs) * (slow - self.temperature * log_probs)).sum(-1)
+        else:
+            led_to = slow[rows, jnp.argmax(values, axis=-1)]
         backup = self.reward_scale * batch.reward + batch.discount * led_to
 
         def loss(parts: PyTree):
             (actor, learned), parameters = parts
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
-            value = actor.values(layers["features"])[rows, batch.action]
+            values = actor.values(layers["features"])
+            value = values[rows, batch.action]
             error = (batch.weight * optax.huber_loss(value, backup)).mean()
             log = {"value_loss": error, "value": value.mean()}
+            if self.temperature:
+                log["entropy"] = categorical_entropy(values / self.temperature).mean()
             if auxiliary is None:
                 return error, log
             further, judged = auxiliary.loss(parameters, encoders, layers, share, key)

@@ -102,7 +102,8 @@ class Learner(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     accepts: ClassVar[frozenset[str]]
-    """The hooks it knows: `auxiliary`, `transform`; `weights`, if episodes may be weighted."""
+    """The hooks it knows: `auxiliary`, `transform`; `weights`, if episodes may be weighted;
+    `temperature`, if it is a `MaxEntLearner`."""
     on_policy: ClassVar[bool]
     """Whether it learns from what its own policy has just done, and forgets it."""
 
@@ -170,6 +171,15 @@ class OnPolicyLearner(Learner, Protocol):
 
     def arranged(self, tried: Episodes, weight: np.ndarray | None = None) -> Rollout:
         """Whole episodes as a rollout, weighted one by one."""
+        ...
+
+
+@runtime_checkable
+class MaxEntLearner(Learner, Protocol):
+    """One that values the entropy of what it does, by a temperature."""
+
+    def held_at(self, temperature: float) -> "MaxEntLearner":
+        """The same with its temperature held there; at 0 it settles on one way."""
         ...
 
 

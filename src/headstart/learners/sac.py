@@ -4,9 +4,10 @@
     L_Q = Σ_i E[(Q_i(s, a) − y)²],   L_π = E[α log π(a | s) − min_i Q_i(s, a)],   a ~ π(· | s)
     L_α = −log α E[log π(a | s) + H],   H = −dim a
 
-with Q̄ a slow copy of the critics. Transitions may have weights, which all three means take. All
-three are one loss, so that a gradient step is one backward pass, and many steps are one compiled
-call.
+with Q̄ a slow copy of the critics. A temperature that is held up keeps every way open that is about
+as good as the best, and one that is held at nearly 0 settles on a way. Transitions may have
+weights, which all three means take. All three are one loss, so that a gradient step is one backward
+pass, and many steps are one compiled call.
 
 With a memory, it learns from windows of consecutive steps, begun with nothing remembered: the
 first `burn_in` of them fill the memories and are not learned from. Actor and critics have memories
@@ -14,7 +15,7 @@ of their own, since a shared one serves the critics alone (Ni et al., ICML 2022,
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import equinox as eqx
@@ -59,6 +60,8 @@ class QCritic(eqx.Module):
 
 
 Critics = tuple[QCritic, QCritic]
+COLD = 1e-6
+"""The lowest temperature."""
 
 
 class SACAgent(eqx.Module):
@@ -104,14 +107,17 @@ class SAC:
     learning_rate: float = 3e-4
     """Adam's step size, for actor, critics and temperature."""
     temperature: float = 0.1
-    """α at the start; it is then adjusted to keep the entropy at −dim a."""
+    """α at the start."""
+    entropy: float | None = -1.0
+    """H, in nats for each dimension of the action, at which adjusting α keeps the entropy; if none
+    is given, α is held. The most, of uniformly random actions, is 0.69."""
     discount: float = 0.99
     """γ."""
     tau: float = 0.005
     """How far the slow critics move towards the critics at each gradient step."""
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
-    accepts: ClassVar[frozenset[str]] = frozenset({"transform"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"temperature", "transform"})
     on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 
@@ -121,7 +127,9 @@ class SAC:
         require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
         require(self, 0, math.inf, "reward_scale")
         require(self, 0, 1, "discount", "tau")
-        require(self, 1e-6, math.inf, "temperature")
+        require(self, COLD, math.inf, "temperature")
+        if self.entropy is not None:
+            require(self, -math.inf, math.log(2), "entropy")
         require(self, 0, self.window - 1, "burn_in")
         if self.memory != "none" and self.batch_size % self.window:
             raise HeadstartError(
@@ -133,6 +141,10 @@ class SAC:
     def expert(self) -> None:
         """Nobody's actions are wanted."""
         return None
+
+    def held_at(self, temperature: float) -> "SAC":
+        """The same with α held, at 10⁻⁶ instead of 0."""
+        return replace(self, temperature=max(temperature, COLD), entropy=None)
 
     @property
     def length(self) -> int:
@@ -195,8 +207,10 @@ class SAC:
         return state.policy
 
     def knowledge(self, state: OffPolicyState) -> Knowledge:
-        """What the agent learned, as parts: policy, critic, temperature."""
+        """What the agent learned: policy, critic, and the temperature if it was not held."""
         knowledge = knowledge_of(state.policy).with_part("critic", state.agent.critics)
+        if self.entropy is None:
+            return knowledge
         return knowledge.with_part("temperature", state.agent.log_temperature)
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
@@ -283,7 +297,10 @@ class SAC:
             fixed = jax.lax.stop_gradient((critics, told))
             value = jnp.minimum(*(critic(x, action) for critic, x in zip(*fixed, strict=True)))
             actor_loss = (batch.weight * (temperature * log_prob - value)).mean()
-            excess = (batch.weight * jax.lax.stop_gradient(log_prob - action.shape[-1])).mean()
+            excess = 0.0
+            if self.entropy is not None:
+                above = jax.lax.stop_gradient(log_prob + self.entropy * action.shape[-1])
+                excess = (batch.weight * above).mean()
             log = {
                 "critic_loss": sum(errors),
                 "actor_loss": actor_loss,

@@ -13,6 +13,7 @@ METHODS = Registry(
         "domain-confusion": "headstart.methods.domain_confusion:DomainConfusion",
         "random-convolution": "headstart.methods.random_convolution:RandomConvolution",
         "finetune": "headstart.methods.finetune:Finetune",
+        "maxent": "headstart.methods.maxent:MaxEnt",
         "domain-randomization": "headstart.methods.domain_randomization:DomainRandomization",
         "epopt": "headstart.methods.epopt:EPOpt",
         "epopt-posterior": "headstart.methods.epopt_posterior:EPOptPosterior",

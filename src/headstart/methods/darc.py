@@ -128,4 +128,4 @@ class Darc(Method):
             "Red: the target would hardly allow the move. Blue: it would do it likelier than the "
             "source."
         )
-        return Moves("Δr", meaning, before, after, delta)
+        return Moves("Δr", meaning, before, after, delta, (-6.0, 6.0), "RdBu")

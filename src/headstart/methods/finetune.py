@@ -12,16 +12,23 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart import envs
 from headstart.configuration import require
 from headstart.experience.source import Source, Target
+from headstart.experience.unroll import begin, play
 from headstart.knowledge import Knowledge
 from headstart.learners.train import improve
-from headstart.methods.method import Method, Requirements
+from headstart.methods.method import Method, Moves, Requirements, trusted
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, GaussianActor
-from headstart.policies.policy import ActorPolicy
+from headstart.policies.policy import ActorPolicy, Watched, policy_from
+from headstart.problem.domain import Domain
+
+WAYS = 32
+"""Episodes that a report draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +75,22 @@ class Finetune(Method):
             state = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, raised)
         explores = "policy" not in carried.parts
         return improve(learner, target, state, self.episodes_per_update, improve_key, explores)
+
+    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:
+        """The ways that the carried policy goes in the source, and its entropy on each."""
+        carried = Watched(policy_from(knowledge, trusted(self.learner)))
+        running, key = envs.start(source.at_mean(), WAYS, 0), jax.random.key(0)
+        played = [
+            (seen.obs["state"], seen.step.next_obs["state"], seen.carry.memory[1][seen.rows])
+            for seen in play(carried, running, begin(carried, running), key, rounds=1)
+        ]
+        before, after, entropy = (np.concatenate(column) for column in zip(*played, strict=True))
+        actions = running.spec.actions
+        uniform = actions.uniform_entropy
+        meaning = (
+            f"{WAYS} episodes of the carried policy, with drawn actions, coloured by its entropy: "
+            f"{uniform:.2f} nats are those of actions uniformly at random. A policy that explores "
+            "goes many ways; one that has settled goes one."
+        )
+        limits = 0.0 if actions.discrete else uniform - 3 * actions.width, uniform
+        return Moves("entropy (nats)", meaning, before, after, entropy, limits, "viridis")

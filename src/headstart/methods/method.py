@@ -27,7 +27,11 @@ class Moves(NamedTuple):
     """Plain observations `[n, ...]` before each move; `next_obs` are those after it."""
     next_obs: np.ndarray
     value: np.ndarray
-    """`[n]`, drawn from −6 to 6."""
+    """`[n]`."""
+    limits: tuple[float, float]
+    """The values at both ends of the colours."""
+    colours: str
+    """Matplotlib's name of them."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from headstart.registry import Registry
 
 LOG_STD_RATE = 0.2
 LOG_2PI = float(np.log(2 * np.pi))
+ENTROPY_SAMPLES = 32
 
 
 class AbstractActor(eqx.Module):
@@ -29,6 +30,10 @@ class AbstractActor(eqx.Module):
     @abstractmethod
     def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Shaped[Array, "..."]:
         """An action for each row."""
+
+    @abstractmethod
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        """Of the actions in each row, in nats; by samples where there is no formula."""
 
     @property
     @abstractmethod
@@ -73,6 +78,9 @@ class GaussianActor(AbstractActor):
         mean = self.mean(x)
         return mean + along(mean, jnp.exp(self.log_std)) * jax.random.normal(key, mean.shape)
 
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        return jnp.full(x.shape[:-1], (self.log_std + 0.5 * (LOG_2PI + 1)).sum())
+
     def log_prob_and_entropy(
         self, x: Float[Array, "... features"], action: Float[Array, "... act"]
     ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
@@ -114,6 +122,10 @@ class CategoricalActor(AbstractActor):
         drawn = [jax.random.categorical(k, c) for k, c in zip(keys, choices, strict=True)]
         return self._joined(drawn)
 
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        found = [categorical_entropy(logits) for logits in self._choices(x)]
+        return sum(found[1:], found[0])
+
     def log_prob_and_entropy(
         self, x: Float[Array, "... features"], action: Int[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
@@ -124,7 +136,7 @@ class CategoricalActor(AbstractActor):
             log_probs = jax.nn.log_softmax(logits)
             chosen = jnp.take_along_axis(log_probs, action[..., i, None], axis=-1)[..., 0]
             log_prob = chosen if i == 0 else log_prob + chosen
-            entropy = entropy - (jnp.exp(log_probs) * log_probs).sum(-1).mean()
+            entropy = entropy + categorical_entropy(logits).mean()
         return log_prob, entropy
 
 
@@ -148,6 +160,11 @@ class SquashedGaussianActor(AbstractActor):
     def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "... act"]:
         return self.sample_and_log_prob(x, key)[0]
 
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        """From `ENTROPY_SAMPLES` actions in each state."""
+        many = jnp.broadcast_to(x, (ENTROPY_SAMPLES, *x.shape))
+        return -self.sample_and_log_prob(many, key)[1].mean(0)
+
     def sample_and_log_prob(
         self, x: Float[Array, "... features"], key: PRNGKeyArray
     ) -> tuple[Float[Array, "... act"], Float[Array, "..."]]:
@@ -162,15 +179,18 @@ class SquashedGaussianActor(AbstractActor):
 
 
 class GreedyActor(AbstractActor):
-    """argmax Q(s, a), and with probability ε any action instead."""
+    """argmax Q(s, a), and with probability ε any action instead; or π(a | s) ∝ e^{Q(s, a) / α},
+    which draws what is nearly as good nearly as often (Haarnoja et al., 2017)."""
 
     values: MLP
     epsilon: Float[Array, ""]
+    temperature: Float[Array, ""]
+    """α; 0: the argmax."""
 
     def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
         _require(actions.discrete and not actions.shape, "an argmax over Q", actions)
         self.values = MLP((inputs, *hidden, actions.width), 1.0, key, jax.nn.relu)
-        self.epsilon = jnp.array(0.0, jnp.float32)
+        self.epsilon = self.temperature = jnp.array(0.0, jnp.float32)
 
     @property
     def network(self) -> MLP:
@@ -180,10 +200,19 @@ class GreedyActor(AbstractActor):
         return jnp.argmax(self.values(x), axis=-1)
 
     def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Int[Array, "..."]:
-        best = self.mode(x)
-        any_key, which_key = jax.random.split(key)
-        anything = jax.random.randint(any_key, best.shape, 0, self.values.sizes[-1], best.dtype)
-        return jnp.where(jax.random.uniform(which_key, best.shape) < self.epsilon, anything, best)
+        return jax.random.categorical(key, self._log_probs(x))
+
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        return categorical_entropy(self._log_probs(x))
+
+    def _log_probs(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
+        """log π(a | s)."""
+        values = self.values(x)
+        n = values.shape[-1]
+        best = jax.nn.one_hot(jnp.argmax(values, axis=-1), n)
+        soft = jax.nn.softmax(values / jnp.where(self.temperature > 0, self.temperature, 1.0))
+        chosen = jnp.where(self.temperature > 0, soft, best)
+        return jnp.log(self.epsilon / n + (1 - self.epsilon) * chosen)
 
 
 ACTORS = Registry(
@@ -205,6 +234,11 @@ def stochastic_actor(
     """A fresh actor of either kind, as the actions are."""
     kind: Any = CategoricalActor if actions.discrete else GaussianActor
     return kind(inputs, actions, hidden, key)
+
+
+def categorical_entropy(logits: Float[Array, "... n"]) -> Float[Array, "..."]:
+    """In nats, of one choice with these logits."""
+    return jax.scipy.special.entr(jax.nn.softmax(logits)).sum(-1)
 
 
 def _require(suits: bool, what: str, actions: Actions) -> None:

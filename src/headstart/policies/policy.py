@@ -64,12 +64,39 @@ class ActorPolicy(AbstractPolicy):
     def initial(self, num: int) -> Memory:
         return self.memory.initial(num)
 
+    def features(self, told: TimeStep, memory: Memory) -> tuple[Float[Array, "env size"], Memory]:
+        """What the actor sees, and what is remembered."""
+        last = described(told.last_action, self.actions)
+        return self.memory(self.encoders(told.obs), last, memory)
+
     def step(
         self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
     ) -> tuple[Shaped[Array, "env ..."], Memory]:
-        last = described(told.last_action, self.actions)
-        x, memory = self.memory(self.encoders(told.obs), last, memory)
+        x, memory = self.features(told, memory)
         return self.actor.mode(x) if key is None else self.actor.sample(x, key), memory
+
+
+class Watched(AbstractPolicy):
+    """Acts as its policy does, and remembers what entropy its last action was drawn with."""
+
+    policy: ActorPolicy
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.policy.reads
+
+    def initial(self, num: int) -> Memory:
+        return self.policy.initial(num), jnp.zeros(num)
+
+    def step(
+        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
+    ) -> tuple[Shaped[Array, "env ..."], Memory]:
+        x, own = self.policy.features(told, memory[0])
+        if key is None:
+            raise ValueError("what is watched is how actions are drawn: give a key")
+        draw_key, entropy_key = jax.random.split(key)
+        entropy = self.policy.actor.entropy(x, entropy_key)
+        return self.policy.actor.sample(x, draw_key), (own, entropy)
 
 
 class UniformPolicy(AbstractPolicy):

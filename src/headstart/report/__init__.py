@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
+from headstart.methods.method import Moves
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared
 from headstart.report.figures import band, bar, colour, figure, legend, over_shots, svg
@@ -16,6 +17,8 @@ from headstart.report.table import Jobs, Results, first_shot, meanings, notes, r
 from headstart.report.views import stills
 from headstart.result import estimate, threshold_from
 
+MOST_MAPS = 4
+"""Methods, at most, whose moves are drawn."""
 Logs = Mapping[str, Sequence[list[dict[str, Any]]]]
 """What the runs of every method have logged."""
 
@@ -42,6 +45,7 @@ def write(compared: Compared) -> Path:
         notes=notes(compared),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
+        kept_figure=_kept_figure(results),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(logs), "learning"),
@@ -71,6 +75,19 @@ def _shots_figure(results: Results):
         for label, runs in results.items()
     }
     return over_shots(shots, scores)
+
+
+def _kept_figure(results: Results) -> str | None:
+    """Returns in the source over shots, if there are several, and results that have them."""
+    every = [run for runs in results.values() for run in runs]
+    shots = [shot.episodes for shot in every[0].shots]
+    if len(shots) == 1 or not all(shot.source for run in every for shot in run.shots):
+        return None
+    scores = {
+        label: [[shot.source_score for shot in run.shots] for run in runs]
+        for label, runs in results.items()
+    }
+    return svg(over_shots(shots, scores, "return in the source"), "kept")
 
 
 def _returns_figure(results: Results):
@@ -167,24 +184,28 @@ def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> s
     return svg(fig, "paths")
 
 
-def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[str, str] | None:
-    """What each move of the source was worth, by the first method that says so."""
+def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[str, Any] | None:
+    """What each move of the source was worth, side by side where methods say the same of them."""
     from headstart.report.maps import draw_moves, floor_map
 
     if floor_map(problem.source) is None:
         return None
+    found: dict[str, Moves] = {}
     for label, job in jobs.items():
         run = folder / label / str(job.seed)
-        knowledge = Knowledge.load(run / "knowledge")
-        moves = job.method.moves(knowledge, _policy(run), problem.source)
-        if moves is None:
-            continue
-        fig, axes = figure(columns=1, width=5.2, height=4.4)
-        lines = draw_moves(axes[0], moves, problem.source)
-        fig.colorbar(lines, ax=axes[0], label=moves.label, shrink=0.8)
-        axes[0].set_title(f"{label}: moves made in the source")
-        return {"svg": svg(fig, "moves"), "meaning": moves.meaning}
-    return None
+        moves = job.method.moves(Knowledge.load(run / "knowledge"), _policy(run), problem.source)
+        if moves is not None and all(moves.label == other.label for other in found.values()):
+            found[label] = moves
+    if not found:
+        return None
+    labels, first = list(found)[:MOST_MAPS], next(iter(found.values()))
+    fig, axes = figure(len(labels), width=1.2 + 4.0 * len(labels), height=4.4, share=False)
+    lines: Any = None
+    for axis, label in zip(axes, labels, strict=True):
+        lines = draw_moves(axis, found[label], problem.source)
+        axis.set_title(label)
+    fig.colorbar(lines, ax=axes, label=first.label, shrink=0.8)
+    return {"svg": svg(fig, "moves"), "meaning": first.meaning, "single": len(labels) == 1}
 
 
 def _sides(problem: TransferProblem):

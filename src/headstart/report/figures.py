@@ -59,7 +59,11 @@ def band(
         axis.fill_between(x, low, high, color=colour(index), alpha=0.1, linewidth=0)
 
 
-def over_shots(shots: Sequence[int], returns: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+def over_shots(
+    shots: Sequence[int],
+    returns: Mapping[str, Sequence[Sequence[float]]],
+    what: str = "return on the target",
+) -> Figure:
     """Returns over target episodes: by method, a row for each run and a column for each shot."""
     fig, (axis,) = figure()
     for index, (label, runs) in enumerate(returns.items()):
@@ -69,7 +73,7 @@ def over_shots(shots: Sequence[int], returns: Mapping[str, Sequence[Sequence[flo
     axis.set_xticks(shots, [str(shot) for shot in shots])
     axis.minorticks_off()
     axis.set_xlabel("episodes on the target")
-    axis.set_ylabel("return on the target")
+    axis.set_ylabel(what)
     legend(fig, axis)
     return fig
 

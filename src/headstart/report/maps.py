@@ -52,6 +52,8 @@ def draw_plan(axis: Axes, domain: Domain) -> None:
         spine.set_visible(True)
     for x, y, width, height in plan.blocks:
         axis.add_patch(Rectangle((x, y), width, height, color="#46505a", linewidth=0))
+    for wall in plan.walls:
+        axis.plot(*zip(*wall, strict=True), color="#46505a", linewidth=2)
     for name, place in plan.marks.items():
         axis.annotate(name, place, ha="center", va="center", color="#5b6875", fontsize=8)
 
@@ -75,8 +77,8 @@ def draw_moves(axis: Axes, moves: Moves, domain: Domain) -> Any:
     draw_plan(axis, domain)
     order = np.argsort(-np.abs(moves.value))[::-1]
     lines = LineCollection(
-        list(np.stack(ends, axis=1)[order]), array=np.clip(moves.value[order], -6, 6),
-        cmap="RdBu", linewidths=2.0,
+        list(np.stack(ends, axis=1)[order]), array=np.clip(moves.value[order], *moves.limits),
+        cmap=moves.colours, linewidths=2.0,
     )  # fmt: skip
-    lines.set_clim(-6, 6)
+    lines.set_clim(*moves.limits)
     return axis.add_collection(lines)

@@ -17,8 +17,10 @@ from headstart.report.figures import colour
 from headstart.result import (
     Estimate,
     Result,
+    best_return,
     difference,
     estimate,
+    iqm,
     median_time,
     transfer,
 )
@@ -38,10 +40,10 @@ def first_shot(problem: TransferProblem) -> str:
 def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str, Any]]:
     """A row for each method, as text."""
     unlike = _unlike_learners(jobs)
-    scratch = results.get("scratch", [])
+    scratch, best = results.get("scratch", []), best_return(results)
     found = []
     for index, (label, runs) in enumerate(results.items()):
-        worth = transfer(runs, scratch, threshold)
+        worth = transfer(runs, scratch, threshold, best)
         reached = median_time(worth.times) if threshold is not None else None
         never = sum(time is None for time in worth.times)
         found.append(
@@ -53,6 +55,8 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
                 "last": shown(worth.last),
                 "jumpstart": shown(worth.jumpstart) if label != "scratch" else "–",
                 "area": shown(worth.area),
+                "forward": shown(worth.forward),
+                **_kept(runs, worth.backward if worth.source_steps else None),
                 "time": "–"
                 if threshold is None
                 else ("not reached" if reached is None else reached),
@@ -66,6 +70,29 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
             }
         )
     return found
+
+
+def _kept(runs: Sequence[Result], backward: Estimate | None) -> dict[str, str]:
+    """What adapting did to the return in the source, and to the policy's entropy, as text."""
+    first, last = (
+        [run.shots[i].source_score for run in runs if run.shots[i].source] for i in (0, -1)
+    )
+    return {
+        "source_first": shown(estimate(first)) if first else "–",
+        "source_last": shown(estimate(last)) if last else "–",
+        "backward": shown(backward),
+        "entropy_first": _entropy(runs, 0),
+        "entropy_last": _entropy(runs, -1),
+    }
+
+
+def _entropy(runs: Sequence[Result], shot: int) -> str:
+    """The percentiles over states, means over runs: `median [10 %, 90 %]`."""
+    found = [run.shots[shot].entropy for run in runs if run.shots[shot].entropy]
+    if not found:
+        return "–"
+    low, median, high = np.mean(found, axis=0)
+    return f"{median:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def summary(compared: Compared) -> Group:
@@ -152,9 +179,16 @@ def notes(compared: Compared) -> list[str]:
 
 
 def warnings(results: Results, problem: TransferProblem) -> list[str]:
-    """Where the most likely actions and those that are drawn return unlike numbers: each outside
-    the other's interval."""
+    """Where the most likely actions and those that are drawn return unlike numbers, each outside
+    the other's interval; and where the oracle is no measure."""
     found = []
+    best, scratch = best_return(results), results.get("scratch")
+    if best is not None and scratch and best <= iqm(_scores(scratch, 0)):
+        found.append(
+            f"the oracle returns {_number(best)}, which is not above scratch's first policy: there "
+            "is no threshold, and no forward transfer. Train it for longer, or see whether the "
+            "reward says what is wanted."
+        )
     ends = dict.fromkeys((0, len(problem.access.shots) - 1))
     for label, runs in results.items():
         for shot in ends:

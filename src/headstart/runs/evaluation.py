@@ -7,29 +7,45 @@ import jax
 import numpy as np
 
 from headstart import envs
-from headstart.experience.unroll import returns
-from headstart.policies.policy import AbstractPolicy
+from headstart.envs.vector_env import VectorEnv
+from headstart.experience.unroll import Played, returns
+from headstart.policies.policy import AbstractPolicy, ActorPolicy, Watched
 from headstart.problem import Domain, TransferProblem
 from headstart.runs.logger import ShowProgress, silent
 
 
-def evaluate(
-    domain: Domain, policy: AbstractPolicy, episodes: int, seed: int, sampled: bool = False
-) -> np.ndarray:
-    """Returns `[episodes]` of a policy in a `domain` that no method sees; every episode begins with
-    nothing remembered.
+def evaluate(domain: Domain, policy: AbstractPolicy, episodes: int, seed: int) -> np.ndarray:
+    """Returns `[episodes]` of a policy's most likely actions in a `domain` that no method sees;
+    every episode begins with nothing remembered.
 
     Args:
         domain: where it acts.
         policy: who acts.
         episodes: how many.
         seed: of the episodes, which are the same for every policy and method.
-        sampled: whether actions are drawn, as in training; if not, they are the most likely ones.
     """
+    return returns(policy, *_copies(domain, episodes, seed)).ravel()[:episodes]
+
+
+def explore(
+    domain: Domain, policy: ActorPolicy, episodes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same with actions that are drawn, as in training: returns `[episodes]`, and the entropy
+    of the policy in every state that it met, in nats."""
+    entropies: list[np.ndarray] = []
+
+    def watch(seen: Played) -> None:
+        entropies.append(np.asarray(seen.carry.memory[1])[seen.rows])
+
+    key = jax.random.key(seed_for(seed, "actions"))
+    found = returns(Watched(policy), *_copies(domain, episodes, seed), key, watch)
+    return found.ravel()[:episodes], np.concatenate(entropies)
+
+
+def _copies(domain: Domain, episodes: int, seed: int) -> tuple[VectorEnv, int]:
+    """Running copies, and how many episodes each is to play."""
     running = envs.start(domain, min(episodes, 64), seed_for(seed, "evaluate"))
-    rounds = -(-episodes // running.num)
-    key = jax.random.key(seed_for(seed, "actions")) if sampled else None
-    return returns(policy, running, rounds, key).ravel()[:episodes]
+    return running, -(-episodes // running.num)
 
 
 def sweep(

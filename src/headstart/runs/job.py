@@ -118,7 +118,7 @@ def make_job(
             lacks what the method requires.
     """
     for named in problem.methods:
-        METHODS.find(named)
+        METHODS.find(method_name(named))
     for sink in sinks:
         SINKS.find(sink)
     if "/" in label:
@@ -142,6 +142,7 @@ def configured(problem: TransferProblem, label: str, flags: dict[str, Any]) -> M
     for table in (
         {"learner": problem.learner},
         problem.methods.get(name, {}),
+        problem.methods.get(label, {}),
         configuration.nested({k: v for k, _, v in parts}),
         configuration.nested(flags),
     ):

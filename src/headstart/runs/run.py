@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.policies.policy import ActorPolicy, knowledge_of
-from headstart.result import Result, Shot
+from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.checkpointer import Checkpointer
-from headstart.runs.evaluation import evaluate, sweep
+from headstart.runs.evaluation import evaluate, explore, sweep
 from headstart.runs.job import Job, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
@@ -133,16 +134,25 @@ class Scoring:
         while self._pending and self._pending[0] < episodes:
             at, before = self._pending.pop(0), time.monotonic()
             if self.shots and self.shots[-1].episodes >= self._taken[0]:  # still the same policy
-                returns, sampled = self.shots[-1].returns, self.shots[-1].sampled
+                shot = replace(self.shots[-1], episodes=at, steps=self._taken[1])
             else:
-                asked = problem.target, self._policies[-1], problem.episodes, self._job.seed
-                returns, sampled = evaluate(*asked).tolist(), evaluate(*asked, True).tolist()
-            shot = Shot(at, self._taken[1], returns, sampled)
+                asked = self._policies[-1], problem.episodes, self._job.seed
+                returns = evaluate(problem.target, *asked)
+                sampled, entropy = explore(problem.target, *asked)
+                shot = Shot(
+                    at, self._taken[1], returns.tolist(), sampled.tolist(),
+                    evaluate(problem.source, *asked).tolist(),
+                    np.percentile(entropy, PERCENTILES).round(4).tolist(),
+                )  # fmt: skip
             self.shots.append(shot)
             self.seconds += time.monotonic() - before
             self._progress("evaluate", len(self.shots), len(problem.access.shots))
-            row = {"phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score}
-            self._logger.log(row)
+            self._logger.log(
+                {
+                    "phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score,
+                    "source_mean": shot.source_score, "entropy": shot.entropy,
+                }
+            )  # fmt: skip
 
 
 def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:

@@ -1,0 +1,35 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from headstart import Domain, envs
+from headstart.learners.ppo import PPO
+from headstart.runs.evaluation import evaluate, explore
+
+TRACK = Domain("probes:Track")
+
+
+def policy(log_std):
+    """One that does not look, and draws its actions with this deviation."""
+    learner = PPO(hidden=(4,))
+    state = learner.init(envs.spec_of(TRACK), jax.random.key(0))
+    blind = jax.tree.map(jnp.zeros_like, state.policy.actor)
+    actor = eqx.tree_at(lambda a: a.slow_log_std, blind, jnp.full(1, log_std / 0.2))
+    return eqx.tree_at(lambda p: p.actor, state.policy, actor)
+
+
+@pytest.mark.parametrize("log_std", [-1.0, 0.5])
+def test_the_entropy_is_that_of_every_state_that_is_met(log_std):
+    returns, entropy = explore(TRACK, policy(log_std), 5, 0)
+    assert returns.shape == (5,)
+    assert entropy.shape == (5 * 10,)  # steps of an episode
+    np.testing.assert_allclose(entropy, log_std + 0.5 * np.log(2 * np.pi * np.e), rtol=1e-5)
+
+
+def test_drawn_actions_are_those_of_the_policy():
+    """Without any noise they return what the most likely ones do; with noise, something else."""
+    likely = evaluate(TRACK, policy(0.0), 4, 3)
+    np.testing.assert_allclose(explore(TRACK, policy(-20.0), 4, 3)[0], likely, rtol=1e-4)
+    assert np.abs(explore(TRACK, policy(0.0), 4, 3)[0] - likely).min() > 1e-3
