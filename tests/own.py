@@ -35,6 +35,7 @@ class MyLearner:
     rollout_length: int = 16
     """Steps of each copy between two updates."""
     accepts: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "statistics", "encoder")
     on_policy: ClassVar[bool] = True
     expert: ClassVar[str | None] = None
 
@@ -77,6 +78,7 @@ class NoLearner:
     rollout_length: int = 16
     learning_rate: float = 1e-3
     accepts: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "statistics", "encoder")
     on_policy: ClassVar[bool] = True
     expert: ClassVar[str | None] = None
 

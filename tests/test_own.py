@@ -114,7 +114,7 @@ SEEN = replace(MINE, learner={**TRACK.learner, "encoders": ["state=own:MyEncoder
 def test_an_encoder_of_ones_own(tmp_path):
     job, _ = finished(SEEN, "finetune", tmp_path)
     knowledge = Knowledge.load(job.folder / "knowledge")
-    assert knowledge.parts.keys() == {"policy", "critic", "encoder"}
+    assert knowledge.parts.keys() == {"policy", "critic", "returns", "encoder", "optimiser"}
     weight = knowledge.parts["encoder"]["state/weight"]
     drawn = own.MyEncoder(envs.spec_of(TRACK.source).groups["state"], jax.random.key(0)).weight
     assert weight.shape == drawn.shape == (2, 3)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ class Knowledge:
             raise KnowledgeError(f"this knowledge has no {part!r}: it holds {held}")
         return load_leaves(onto, self.parts[part], part)
 
-    def only(self, parts: Iterable[str]) -> "Knowledge":
+    def only(self, parts: Collection[str]) -> "Knowledge":
         """The same knowledge without the other parts.
 
         Raises:
@@ -51,6 +51,10 @@ class Knowledge:
             if part not in self.parts:
                 raise unknown("part of this knowledge", part, self.parts)
         return Knowledge({part: self.parts[part] for part in parts}, self.metadata)
+
+    def without(self, *parts: str) -> "Knowledge":
+        """The same knowledge without these parts, where it has them."""
+        return self.only([part for part in self.parts if part not in parts])
 
     def with_part(self, part: str, tree: PyTree) -> "Knowledge":
         """The same knowledge and one part more."""

@@ -12,7 +12,7 @@ from headstart.experience.replay import Batch
 from headstart.experience.transition import Transition
 from headstart.experience.unroll import nothing_told
 from headstart.learners.dqn import DQN
-from headstart.learners.learner import Progress
+from headstart.learners.learner import NO_HOOKS, Progress
 from headstart.policies.actors import GreedyActor
 from headstart.policies.policy import UniformPolicy, act, policy_from
 
@@ -49,7 +49,7 @@ def as_window(batch):
 
 @jax.jit
 def stepped(agent, batch):
-    return GENTLE.step(agent, as_window(batch), batch, None, 0.0, jax.random.key(0))
+    return GENTLE.step(agent, as_window(batch), batch, NO_HOOKS, 0.0, jax.random.key(0))
 
 
 def test_the_target_is_the_slow_value_of_the_action_that_looks_best():
@@ -93,7 +93,7 @@ def test_the_soft_target_by_hand():
     share = np.exp([2.0, -2.0]) / np.exp([2.0, -2.0]).sum()
     entropy = -(share * np.log(share)).sum()
     backup = 4.0 + 0.5 * (share @ [5.0, 7.0] + 0.5 * entropy)
-    _, log = soft.step(agent, as_window(batch), batch, None, 0.0, jax.random.key(0))
+    _, log = soft.step(agent, as_window(batch), batch, NO_HOOKS, 0.0, jax.random.key(0))
     assert float(log["value_loss"]) == pytest.approx(backup - 3 - 0.5, rel=1e-5)
     at_three = np.exp([6.0, -6.0]) / np.exp([6.0, -6.0]).sum()
     assert float(log["entropy"]) == pytest.approx(-(at_three * np.log(at_three)).sum(), rel=1e-3)
@@ -176,7 +176,8 @@ def test_it_acts_at_random_before_it_learns_and_what_it_learned_is_greedy():
 def test_what_it_knows_is_put_back_whole():
     old, new = (SMALL.init(LINE, jax.random.key(seed)) for seed in (0, 1))
     knowledge = SMALL.knowledge(old)
-    assert knowledge.parts.keys() == {"policy"}
+    assert knowledge.parts.keys() == {"policy", "optimiser"}
+    assert eqx.tree_equal(SMALL.graft(knowledge, new).agent.opt_state, old.agent.opt_state)
     carried = SMALL.graft(knowledge, new).agent
     assert eqx.tree_equal(carried.policy, old.policy)
     assert eqx.tree_equal(carried.slow_policy, old.policy)
@@ -188,11 +189,13 @@ def test_images_are_seen_through_convolutions_that_learn():
     state = SMALL.init(spec, jax.random.key(0))
     frames = {"pixels": jax.random.bits(jax.random.key(1), (8, 24, 24, 3), jnp.uint8)}
     assert jax.eval_shape(state.policy.encoders, frames).shape == (8, 128)
-    assert SMALL.knowledge(state).parts.keys() == {"policy", "encoder"}
+    assert SMALL.knowledge(state).parts.keys() == {"policy", "encoder", "optimiser"}
     ones = jnp.ones(8)
     batch = Batch(frames, jnp.arange(8) % 3, ones, frames, 0.9 * ones, ones)
     window, key = as_window(batch), jax.random.key(0)
-    after, _ = jax.jit(lambda agent: SMALL.step(agent, window, batch, None, 0.0, key))(state.agent)
+    after, _ = jax.jit(lambda agent: SMALL.step(agent, window, batch, NO_HOOKS, 0.0, key))(
+        state.agent
+    )
     for part in (
         lambda p: p.encoders.by_group["pixels"].convolutions[0].weight,
         lambda p: p.actor.values.weights[0],

@@ -37,7 +37,7 @@ def test_updates_in_one_call_are_those_of_separate_calls():
     one, fresh = (SMALL.init(SPEC, jax.random.key(0)) for _ in range(2))
     replay, agent, key = one.replay.add(rollout.steps), one.agent, jax.random.key(3)
     drawn = jax.jit(Replay.transitions, static_argnums=(1, 2))
-    learn = jax.jit(lambda *args: SMALL.step(*args[:3], None, 0.0, args[3]))
+    learn = jax.jit(lambda *args: SMALL.step(*args[:3], NO_HOOKS, 0.0, args[3]))
     batched = jax.jit(SMALL.batch)
     # 40 steps past the random ones, and half a gradient step for each.
     for each in jax.random.split(key, 20):
@@ -55,7 +55,7 @@ def test_gradient_steps_are_as_many_as_stated(each, taken, monkeypatch):
     """For each of the 8 rollouts of 8 steps after the random ones."""
     counts = []
 
-    def counted(learner, count, transform, replay, agent, judge, *_):
+    def counted(learner, count, replay, agent, judge, *_):
         counts.append(count)
         return replay, agent, judge, {}
 

@@ -324,16 +324,19 @@ def test_grafting_carries_only_what_is_held():
     old = SMALL.init(SPEC, jax.random.key(0))
     mean = jnp.array([1.0, 2.0, 3.0])
     old = eqx.tree_at(lambda s: s.policy.encoders.by_group["state"].mean, old, mean)
+    old = eqx.tree_at(lambda s: s.returns.count, old, jnp.float32(7.0))
+    old = eqx.tree_at(lambda s: s.opt_state[1].count, old, jnp.int32(5))
     new = SMALL.init(SPEC, jax.random.key(1))
     knowledge = SMALL.knowledge(old)
-    assert knowledge.parts.keys() == {"policy", "critic", "statistics"}
+    parts = {"policy", "critic", "statistics", "returns", "optimiser"}
+    assert knowledge.parts.keys() == parts <= set(PPO.parts)
     carried = SMALL.graft(knowledge.only(["policy"]), new)
     assert eqx.tree_equal(carried.policy.actor, old.policy.actor)
     assert eqx.tree_equal(carried.critic, new.critic)
     assert eqx.tree_equal(carried.policy.encoders, new.policy.encoders)
     everything = SMALL.graft(knowledge, new)
-    assert eqx.tree_equal(everything.policy, old.policy)
-    assert eqx.tree_equal(everything.critic, old.critic)
+    for part in ("policy", "critic", "returns", "opt_state"):
+        assert eqx.tree_equal(getattr(everything, part), getattr(old, part))
 
 
 def test_what_a_recurrent_one_knows_is_put_back_whole():

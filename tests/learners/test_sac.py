@@ -56,7 +56,7 @@ WEIGHT = jnp.asarray(np.random.default_rng(1).uniform(0, 2, SIZE), jnp.float32)
 @jax.jit
 def learn(agent, window, weight, key):
     batch = SMALL.batch(window)._replace(weight=weight)
-    return SMALL.step(agent, window, batch, None, 0.0, key)
+    return SMALL.step(agent, window, batch, NO_HOOKS, 0.0, key)
 
 
 def gradients(agent):
@@ -198,7 +198,7 @@ def test_the_temperatures_gradient_by_hand(spec, std):
 def test_the_entropy_that_is_kept_is_per_dimension(entropy):
     agent, kept = of_spread(WIDE, 0.5), replace(SMALL, entropy=entropy)
     window = experience(act=2)
-    after, log = kept.step(agent, window, kept.batch(window), None, 0.0, jax.random.key(3))
+    after, log = kept.step(agent, window, kept.batch(window), NO_HOOKS, 0.0, jax.random.key(3))
     slope = float(log["entropy"]) - 2 * entropy
     assert float(gradients(after)[2]) == pytest.approx(slope, rel=1e-3)
 
@@ -208,7 +208,7 @@ def test_a_temperature_that_is_held_stays():
         learner = SMALL.held_at(asked)
         agent, window = learner.init(SPEC, jax.random.key(0)).agent, experience()
         after, log = learner.step(
-            agent, window, learner.batch(window), None, 0.0, jax.random.key(3)
+            agent, window, learner.batch(window), NO_HOOKS, 0.0, jax.random.key(3)
         )
         assert float(after.log_temperature) == float(agent.log_temperature)
         assert float(log["temperature"]) == pytest.approx(held)
@@ -230,7 +230,7 @@ def test_windows_of_a_recurrent_one_by_hand():
     @jax.jit
     def once(agent, window):
         batch = RECURRENT.batch(window)
-        return batch, RECURRENT.step(agent, window, batch, None, 0.0, key)
+        return batch, RECURRENT.step(agent, window, batch, NO_HOOKS, 0.0, key)
 
     batch, (after, log) = once(agent, window)
 
@@ -312,7 +312,9 @@ def test_what_it_knows_is_put_back_whole():
     agent, _ = learn(old.agent, experience(), WEIGHT, jax.random.key(2))
     old = eqx.tree_at(lambda s: s.agent, old, agent)
     knowledge = SMALL.knowledge(old)
-    assert knowledge.parts.keys() == {"policy", "critic", "temperature"}
+    assert knowledge.parts.keys() == {"policy", "critic", "temperature", "optimiser"}
+    assert eqx.tree_equal(SMALL.graft(knowledge, new).agent.opt_state, agent.opt_state)
+    knowledge = knowledge.without("optimiser")
     everything = SMALL.graft(knowledge, new).agent
     assert eqx.tree_equal(everything.policy, agent.policy)
     assert eqx.tree_equal(everything.critics, agent.critics)

@@ -275,7 +275,7 @@ def test_darc_resumes_with_the_same_bits_under_a_limit(tmp_path, monkeypatch):
         return knowledge.parts, [meter.counts() for meter in meters.values()]
 
     whole, counts = trained(None, None)
-    assert whole.keys() == {"policy", "critic", "ratio", "temperature"}
+    assert whole.keys() == {"policy", "critic", "ratio", "temperature", "optimiser"}
     assert [count["steps"] for count in counts] == [320, 120]
     with pytest.raises(Stopped):
         trained(tmp_path, 240)

@@ -11,7 +11,7 @@ LEARNERS = Registry(
         "imitation": "headstart.learners.imitation:Imitation",
     },
     needs=(
-        "__dataclass_fields__", "accepts", "on_policy", "num_envs", "rollout_length",
+        "__dataclass_fields__", "accepts", "parts", "on_policy", "num_envs", "rollout_length",
         "learning_rate", "expert", "init", "behaviour", "update", "policy", "knowledge", "graft",
     ),
 )  # fmt: skip

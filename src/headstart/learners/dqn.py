@@ -23,11 +23,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from headstart.configuration import require
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
-from headstart.experience.replay import Batch, n_step
+from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import OffPolicyState, begun, update
+from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
@@ -92,7 +92,10 @@ class DQN:
 
     encoders: tuple[str, ...] = ()
     """Encoders in place of the usual ones, as group=name or group=module:Class."""
-    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "temperature", "transform"})
+    accepts: ClassVar[frozenset[str]] = frozenset(
+        {"anchor", "auxiliary", "kept", "rates", "temperature", "transform"}
+    )
+    parts: ClassVar[tuple[str, ...]] = ("policy", "encoder", "optimiser")
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -166,13 +169,17 @@ class DQN:
         return state.policy
 
     def knowledge(self, state: OffPolicyState) -> Knowledge:
-        """What the agent learned: the policy, which is greedy for its Q-function."""
-        return knowledge_of(state.policy)
+        """What the agent learned: the policy, which is greedy for its Q-function, and optimiser."""
+        return knowledge_of(state.policy).with_part("optimiser", state.agent.opt_state)
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
-        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
+        """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
+        where the knowledge has none."""
         policy = grafted(state.policy, knowledge, every=False)
         agent = self._agent(policy, state.auxiliary)
+        if "optimiser" in knowledge.parts:
+            moments = knowledge.graft("optimiser", agent.opt_state)
+            agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -200,11 +207,15 @@ class DQN:
         agent: DQNAgent,
         window: Transition,
         batch: Batch,
-        auxiliary: PyTree,
+        hooks: Hooks,
         share: Any,
         key: PRNGKeyArray,
     ) -> tuple[DQNAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
+        auxiliary, anchor = hooks.auxiliary, hooks.anchor
+        key, anchor_key = (key, key) if anchor is None else jax.random.split(key)
+        told = window_rollout(window).timesteps()
+        opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
         values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
         if self.temperature:
@@ -224,15 +235,25 @@ class DQN:
             log = {"value_loss": error, "value": value.mean()}
             if self.temperature:
                 log["entropy"] = categorical_entropy(values / self.temperature).mean()
-            if auxiliary is None:
-                return error, log
-            further, judged = auxiliary.loss(parameters, encoders, layers, share, key)
-            return error + further, log | judged
+            total = error
+            if anchor is not None:
+                policy = with_learned_parts(agent.policy, (actor, learned))
+                first = None if opinion is None else opinion[0]
+                seen = layers["features"]
+                held, judged = anchor.loss(policy, seen, first, batch.weight, anchor_key)
+                total, log = total + held, log | judged
+            if auxiliary is not None:
+                further, judged = auxiliary.loss(parameters, encoders, layers, share, key)
+                total, log = total + further, log | judged
+            return total, log
 
         trained = learned_parts(agent.policy)
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
+        if hooks.rates is not None:
+            rates = hooks.rates.policy, hooks.rates.encoder
+            step = tuple(scaled(s, rate) for s, rate in zip(cast(Any, step), rates, strict=True))
         moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(agent.policy, moved)
         slow: PyTree = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore

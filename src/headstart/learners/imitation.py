@@ -74,6 +74,7 @@ class Imitation:
     learning_rate: float = 1e-3
     """Adam's step size, which falls linearly to 0 over a training."""
     accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary"})
+    parts: ClassVar[tuple[str, ...]] = ("policy", "statistics", "encoder")
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.envs.spec import EnvSpec
+from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Replay
 from headstart.experience.transforms import BatchTransform
@@ -75,6 +76,39 @@ class AuxiliaryLoss(Protocol):
         ...
 
 
+@runtime_checkable
+class Anchor(Protocol):
+    """A further loss on a policy, that holds it near to another; a pytree."""
+
+    def opinion(self, told: TimeStep) -> Float[Array, "time env n"] | None:
+        """What the other would do with what the policy was told, as its actor's outputs, if that
+        is what the loss is about."""
+        ...
+
+    def loss(
+        self,
+        policy: ActorPolicy,
+        x: Float[Array, "... features"],
+        opinion: Float[Array, "... n"] | None,
+        count: Float[Array, "..."],
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """To be added to the policy's, given what its actor sees of a batch, the other's opinion of
+        the same, and how much each row counts."""
+        ...
+
+
+class Rates(eqx.Module):
+    """Factors of the learning rate, part by part; 0: the part is frozen."""
+
+    policy: Float[Array, ""] | float = 1.0
+    critic: Float[Array, ""] | float = 1.0
+    encoder: Float[Array, ""] | float = 1.0
+    temperature: Float[Array, ""] | float = 1.0
+    statistics: bool = eqx.field(static=True, default=True)
+    """Whether statistics of observations go on counting."""
+
+
 class Hooks(eqx.Module):
     """What a method adds to each of a learner's updates."""
 
@@ -82,12 +116,18 @@ class Hooks(eqx.Module):
     transform: BatchTransform | None = eqx.field(static=True, default=None)
     reference: Replay | None = None
     """Experience that the transform compares with."""
+    anchor: Anchor | None = None
+    rates: Rates | None = None
+    kept: Replay | None = None
+    """Experience of the source, of which batches are mixed."""
+    kept_share: float = eqx.field(static=True, default=0.0)
+    """The share of a batch that it makes."""
 
     @property
     def wanted(self) -> frozenset[str]:
         """What a learner must accept."""
-        given = {"auxiliary": self.auxiliary, "transform": self.transform}
-        return frozenset(name for name, hook in given.items() if hook is not None)
+        names = ("auxiliary", "transform", "anchor", "rates", "kept")
+        return frozenset(name for name in names if getattr(self, name) is not None)
 
 
 NO_HOOKS = Hooks()
@@ -102,8 +142,10 @@ class Learner(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     accepts: ClassVar[frozenset[str]]
-    """The hooks it knows: `auxiliary`, `transform`; `weights`, if episodes may be weighted;
-    `temperature`, if it is a `MaxEntLearner`."""
+    """The hooks it knows: `auxiliary`, `transform`, `anchor`, `rates`, `kept`; `weights`, if
+    episodes may be weighted; `temperature`, if it is a `MaxEntLearner`."""
+    parts: ClassVar[tuple[str, ...]]
+    """Of its knowledge, all that there may be."""
     on_policy: ClassVar[bool]
     """Whether it learns from what its own policy has just done, and forgets it."""
 
@@ -161,7 +203,8 @@ class Learner(Protocol):
         ...
 
     def graft(self, knowledge: Knowledge, state: State) -> State:
-        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
+        """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
+        where the knowledge has none."""
         ...
 
 

@@ -5,12 +5,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
-from headstart.experience.transforms import BatchTransform
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
 from headstart.policies.policy import ActorPolicy
@@ -70,7 +70,7 @@ class OffPolicy(Protocol):
         ...
 
     def step(
-        self, agent: PyTree, window: Transition, batch: Batch, auxiliary: PyTree, share: Any,
+        self, agent: PyTree, window: Transition, batch: Batch, hooks: Hooks, share: Any,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, Metrics]:  # fmt: skip
         """One gradient step on the transitions of a window, which may have been changed."""
@@ -129,8 +129,8 @@ def update(
     passed = (max(steps - learning_begins(learner), 0) for steps in (progress.done, done))
     before, after = (int(learner.updates_per_step * steps) for steps in passed)
     replay, agent, transform, log = _update(
-        learner, after - before, hooks.transform, state.replay, state.agent, state.transform,
-        rollout.steps, hooks.reference, hooks.auxiliary, (done, _share(progress, done)), key,
+        learner, after - before, state.replay, state.agent, state.transform, rollout.steps, hooks,
+        (done, _share(progress, done)), key,
     )  # fmt: skip
     return OffPolicyState(agent, replay, transform), log
 
@@ -139,17 +139,15 @@ def _share(progress: Progress, done: int) -> float:
     return progress._replace(done=done).share
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _update(
     learner: OffPolicy,
     count: int,
-    transform: BatchTransform | None,
     replay: Replay,
     agent: PyTree,
     judge: PyTree,
     steps: Transition,
-    reference: Replay | None,
-    auxiliary: PyTree,
+    hooks: Hooks,
     progress: tuple[Any, Any],
     key: PRNGKeyArray,
 ) -> tuple[Replay, PyTree, PyTree, Metrics]:
@@ -160,17 +158,35 @@ def _update(
     def one(carry: tuple[PyTree, PyTree], key: PRNGKeyArray):
         agent, judge = carry
         sample_key, learn_key, transform_key, reference_key = jax.random.split(key, 4)
-        window = replay.transitions(learner.windows, learner.length, sample_key)
+        window = _mixed(replay, hooks, learner, sample_key)
         batch = learner.batch(window)
         judged: dict[str, Array] = {}
-        if transform is not None and reference is not None:
-            other = reference.transitions(learner.batch_size, 1, reference_key)
+        if hooks.transform is not None and hooks.reference is not None:
+            other = hooks.reference.transitions(learner.batch_size, 1, reference_key)
             compared = n_step(other, learner.discount)
-            judge, batch, judged = transform(judge, batch, compared, done, transform_key)
-        agent, log = learner.step(agent, window, batch, auxiliary, share, learn_key)
+            judge, batch, judged = hooks.transform(judge, batch, compared, done, transform_key)
+        agent, log = learner.step(agent, window, batch, hooks, share, learn_key)
         return (agent, judge), log | judged
 
     if not count:
         return replay, agent, judge, {}
     (agent, judge), logs = jax.lax.scan(one, (agent, judge), jax.random.split(key, count))
     return replay, agent, judge, jax.tree.map(lambda x: x.mean(), logs)
+
+
+def _mixed(replay: Replay, hooks: Hooks, learner: OffPolicy, key: PRNGKeyArray) -> Transition:
+    """Windows to learn from, a share of them of what is kept of the source."""
+    if hooks.kept is None:
+        return replay.transitions(learner.windows, learner.length, key)
+    own_key, kept_key = jax.random.split(key)
+    kept = round(hooks.kept_share * learner.windows)
+    pair = (
+        replay.transitions(learner.windows - kept, learner.length, own_key),
+        hooks.kept.transitions(kept, learner.length, kept_key),
+    )
+    return jax.tree.map(lambda own, other: jnp.concatenate([own, other], axis=1), *pair)
+
+
+def scaled(step: PyTree, rate: Array | float) -> PyTree:
+    """A gradient step times a factor."""
+    return jax.tree.map(lambda x: rate * x, step)

@@ -27,7 +27,7 @@ from headstart.envs.spec import EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
-from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
+from headstart.learners.learner import NO_HOOKS, Anchor, Hooks, Metrics, Progress, Rates
 from headstart.policies.actors import GaussianActor, StochasticActor, stochastic_actor
 from headstart.policies.critic import ActorCritic, Critic
 from headstart.policies.encoders import Statistics, encoders_for, privileged_encoders
@@ -95,7 +95,15 @@ class PPO:
     trained: a bound from the start costs exploration."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
-    accepts: ClassVar[frozenset[str]] = frozenset({"auxiliary", "weights"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"anchor", "auxiliary", "rates", "weights"})
+    parts: ClassVar[tuple[str, ...]] = (
+        "policy",
+        "critic",
+        "statistics",
+        "encoder",
+        "returns",
+        "optimiser",
+    )
     on_policy: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -159,16 +167,26 @@ class PPO:
         return state.policy
 
     def knowledge(self, state: PPOState) -> Knowledge:
-        """What the agent learned, as parts: policy, critic, statistics."""
-        return knowledge_of(state.policy).with_part("critic", (state.critic, state.returns))
+        """What the agent learned, as parts: policy, statistics or encoder, critic, and the
+        statistics of returns, in whose units the critic is; and the optimiser's moments."""
+        knowledge = knowledge_of(state.policy).with_part("critic", state.critic)
+        knowledge = knowledge.with_part("returns", state.returns)
+        return knowledge.with_part("optimiser", state.opt_state)
 
     def graft(self, knowledge: Knowledge, state: PPOState) -> PPOState:
-        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh."""
-        critic = state.critic, state.returns
+        """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
+        where the knowledge has none."""
+        critic, returns = state.critic, state.returns
         if "critic" in knowledge.parts:
             critic = knowledge.graft("critic", critic)
+        if "returns" in knowledge.parts:
+            returns = knowledge.graft("returns", returns)
         policy = grafted(state.policy, knowledge, every=False)
-        return self._with_parts(policy, *critic, state.auxiliary)
+        state = self._with_parts(policy, critic, returns, state.auxiliary)
+        if "optimiser" in knowledge.parts:
+            moments = knowledge.graft("optimiser", state.opt_state)
+            state = eqx.tree_at(lambda s: s.opt_state, state, moments)
+        return state
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
@@ -200,7 +218,7 @@ class PPO:
             )
         share = progress.share
         rate = jnp.asarray(self.learning_rate * (1 - 0.9 * share), jnp.float32)
-        state, log = _update(self, state, rollout, rate, share, hooks.auxiliary, key)
+        state, log = _update(self, state, rollout, rate, share, hooks, key)
         if isinstance(state.policy.actor, GaussianActor):
             narrowing = max(share - NARROWS, 0.0) / (1 - NARROWS)
             actor = state.policy.actor.narrowed(narrowing * math.log(self.final_std))
@@ -253,6 +271,8 @@ class Samples(NamedTuple):
     value: Array
     weight: Array
     valid: Array
+    opinion: Array | None
+    """An anchor's, if it has one."""
 
     def take(self, rows: Array) -> "Samples":
         """Some units; columns side by side, `[time, units, ...]`."""
@@ -272,17 +292,18 @@ def _update(
     rollout: Rollout,
     rate: Array,
     progress: Any,
-    auxiliary: PyTree,
+    hooks: Hooks,
     key: PRNGKeyArray,
 ) -> tuple[PPOState, Metrics]:
-    samples, returns, critic = _prepared(ppo, state, rollout)
-    policy = state.policy
+    samples, returns, critic = _prepared(ppo, state, rollout, hooks.anchor)
+    policy, auxiliary = state.policy, hooks.auxiliary
+    factors = Rates() if hooks.rates is None else hooks.rates
     count = len(samples.weight)
     each, _ = ppo._cut(rollout.steps.reward.shape[0])
     # Padding fills whole units of one step, and the ends of columns.
     used = samples.valid.reshape(count, -1).max(1)
     visited = jnp.ceil(used.sum() / each).astype(int)
-    gradient_of = jax.grad(partial(_loss, ppo, policy, auxiliary, progress), (0, 1), has_aux=True)
+    gradient_of = jax.grad(partial(_loss, ppo, policy, hooks, progress), (0, 1), has_aux=True)
 
     def minibatch(carry, rows, key):
         parts, opt_state, moving, judge = carry
@@ -295,7 +316,7 @@ def _update(
         moving = moving & (log["kl"] <= ppo.max_kl)
         # Learned encoders are the policy's as much as the critic's: they stand still with it.
         held = jnp.where(moving, rate, 0.0)
-        rates = held, rate, held
+        rates = held * factors.policy, rate * factors.critic, held * factors.encoder
         parts = tuple(
             jax.tree.map(lambda p, s, r=r: p - r * s, part, part_step)
             for part, part_step, r in zip(parts, step, rates, strict=True)
@@ -331,15 +352,19 @@ def _update(
     head, (critic_memory, value), learned = parts
     valid = jnp.ones(rollout.steps.reward.size) if rollout.valid is None else rollout.valid
     valid = valid.reshape(-1)
-    encoders = policy.encoders.updated(learned).merge(rollout.steps.obs, valid)
-    privileged = critic.privileged.merge(rollout.steps.obs, valid)
+    encoders, privileged = policy.encoders.updated(learned), critic.privileged
+    if factors.statistics:
+        encoders = encoders.merge(rollout.steps.obs, valid)
+        privileged = privileged.merge(rollout.steps.obs, valid)
     policy = eqx.tree_at(lambda p: (p.actor, p.memory, p.encoders), policy, (*head, encoders))
     critic = Critic(critic_memory, privileged, value)
     log = jax.tree.map(lambda x: x[-1], log)
     return PPOState(policy, critic, returns, opt_state, judge), log
 
 
-def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Statistics, Critic]:
+def _prepared(
+    ppo: PPO, state: PPOState, rollout: Rollout, anchor: Anchor | None = None
+) -> tuple[Samples, Statistics, Critic]:
     """What minibatches are drawn from, the statistics of returns, and the critic in their units."""
     policy, critic, steps = state.policy, state.critic, rollout.steps
     told = rollout.timesteps()
@@ -382,6 +407,7 @@ def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Sta
         seen, critic.privileged(steps.obs) if critic.privileged.reads else None,
         last, told.begins, memory, steps.action, log_prob, (gae - mean) / (std + 1e-8),
         (value + gae - new_shift) / new_scale, weight, valid,
+        None if anchor is None else anchor.opinion(told),
     )  # fmt: skip
     samples = samples.turned() if recurrent else rows(samples)
     return samples, returns, Critic(critic.memory, critic.privileged, rescaled)
@@ -390,7 +416,7 @@ def _prepared(ppo: PPO, state: PPOState, rollout: Rollout) -> tuple[Samples, Sta
 def _loss(
     ppo: PPO,
     policy: ActorPolicy,
-    auxiliary: PyTree,
+    hooks: Hooks,
     progress: Any,
     parts: PyTree,
     parameters: PyTree,
@@ -426,11 +452,18 @@ def _loss(
         "clipped": clipped,
     }
     loss = policy_loss + value_loss - ppo.entropy_coef * entropy
-    if auxiliary is None:
-        return loss, log
-    layers = rows(layers) if s.memory else layers
-    further, judgement = auxiliary.loss(parameters, encoders, layers, progress, key)
-    return loss + further, log | judgement
+    if hooks.anchor is not None:
+        own = eqx.tree_at(
+            lambda p: (p.actor, p.memory, p.encoders), policy, (actor, memory, encoders)
+        )
+        anchor_key = jax.random.fold_in(key, 1)
+        held, judgement = hooks.anchor.loss(own, x, s.opinion, s.valid, anchor_key)
+        loss, log = loss + held, log | judgement
+    if hooks.auxiliary is not None:
+        layers = rows(layers) if s.memory else layers
+        further, judgement = hooks.auxiliary.loss(parameters, encoders, layers, progress, key)
+        loss, log = loss + further, log | judgement
+    return loss, log
 
 
 def clipped_surrogate(

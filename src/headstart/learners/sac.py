@@ -31,7 +31,7 @@ from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import OffPolicyState, begun, update
+from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
@@ -117,7 +117,10 @@ class SAC:
     """How far the slow critics move towards the critics at each gradient step."""
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
-    accepts: ClassVar[frozenset[str]] = frozenset({"temperature", "transform"})
+    accepts: ClassVar[frozenset[str]] = frozenset(
+        {"anchor", "kept", "rates", "temperature", "transform"}
+    )
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "encoder", "optimiser")
     on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 
@@ -207,14 +210,16 @@ class SAC:
         return state.policy
 
     def knowledge(self, state: OffPolicyState) -> Knowledge:
-        """What the agent learned: policy, critic, and the temperature if it was not held."""
+        """What the agent learned: policy, critic, optimiser, and the temperature if not held."""
         knowledge = knowledge_of(state.policy).with_part("critic", state.agent.critics)
+        knowledge = knowledge.with_part("optimiser", state.agent.opt_state)
         if self.entropy is None:
             return knowledge
         return knowledge.with_part("temperature", state.agent.log_temperature)
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
-        """`state` with every part that `knowledge` holds put in its place, its optimiser fresh.
+        """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
+        where the knowledge has none.
 
         What was remembered of the source is not carried over: the replay is `state`'s.
         """
@@ -225,6 +230,9 @@ class SAC:
             log_temperature = knowledge.graft("temperature", log_temperature)
         policy = grafted(state.policy, knowledge, every=False)
         agent = self._agent(policy, state.agent.privileged, critics, log_temperature)
+        if "optimiser" in knowledge.parts:
+            moments = knowledge.graft("optimiser", agent.opt_state)
+            agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -257,12 +265,12 @@ class SAC:
         agent: SACAgent,
         window: Transition,
         batch: Batch,
-        auxiliary: None,
+        hooks: Hooks,
         share: Any,
         key: PRNGKeyArray,
     ) -> tuple[SACAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
-        next_key, act_key = jax.random.split(key)
+        next_key, act_key, *anchor_key = jax.random.split(key, 2 if hooks.anchor is None else 3)
         temperature = jnp.exp(agent.log_temperature)
         actor = cast(SquashedGaussianActor, agent.policy.actor)
         told = window_rollout(window).timesteps()
@@ -288,14 +296,18 @@ class SAC:
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
 
+        opinion = None if hooks.anchor is None else hooks.anchor.opinion(told)
+        opinion = None if opinion is None else rows(opinion[self._skipped() :])
+
         def loss(parts: PyTree):
             (actor, memory), critics, log_temperature = parts
-            told = [remembered(critic.memory, judged, next_judged)[0] for critic in critics]
-            values = [critic(x, batch.action) for critic, x in zip(critics, told, strict=True)]
+            heard = [remembered(critic.memory, judged, next_judged)[0] for critic in critics]
+            values = [critic(h, batch.action) for critic, h in zip(critics, heard, strict=True)]
             errors = [(batch.weight * (value - backup) ** 2).mean() for value in values]
-            action, log_prob = actor.sample_and_log_prob(remembered(memory, x, next_x)[0], act_key)
-            fixed = jax.lax.stop_gradient((critics, told))
-            value = jnp.minimum(*(critic(x, action) for critic, x in zip(*fixed, strict=True)))
+            seen = remembered(memory, x, next_x)[0]
+            action, log_prob = actor.sample_and_log_prob(seen, act_key)
+            fixed = jax.lax.stop_gradient((critics, heard))
+            value = jnp.minimum(*(critic(h, action) for critic, h in zip(*fixed, strict=True)))
             actor_loss = (batch.weight * (temperature * log_prob - value)).mean()
             excess = 0.0
             if self.entropy is not None:
@@ -308,11 +320,19 @@ class SAC:
                 "temperature": temperature,
                 "value": values[0].mean(),
             }
-            return sum(errors) + actor_loss - log_temperature * excess, log
+            total = sum(errors) + actor_loss - log_temperature * excess
+            if hooks.anchor is None:
+                return total, log
+            policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
+            held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key[0])
+            return total + held, log | judged_by
 
         parts: PyTree = (actor, agent.policy.memory), agent.critics, agent.log_temperature
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)
+        if hooks.rates is not None:
+            rates = hooks.rates.policy, hooks.rates.critic, hooks.rates.temperature
+            step = tuple(scaled(s, rate) for s, rate in zip(cast(Any, step), rates, strict=True))
         parts = optax.apply_updates(parts, step)
         (actor, memory), critics, log_temperature = parts
         slow: PyTree = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore

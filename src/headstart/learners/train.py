@@ -7,7 +7,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from headstart.experience.unroll import (
 )
 from headstart.knowledge import Knowledge, grouped, joined, leaves, load_leaves
 from headstart.learners.learner import (
+    NO_HOOKS,
     AuxiliaryLoss,
     Hooks,
     Learner,
@@ -183,6 +184,32 @@ def train(
     return state
 
 
+@runtime_checkable
+class Plan(Protocol):
+    """What a method does to a learner's updates on the target."""
+
+    def hooks(self, share: float) -> Hooks:
+        """Of the next updates, after a share of the target's episodes."""
+        ...
+
+    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        """The state after so many episodes, and the updates that they brought."""
+        ...
+
+
+class Plain:
+    """The learner's updates as they are."""
+
+    def hooks(self, share: float) -> Hooks:
+        return NO_HOOKS
+
+    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        return state
+
+
+PLAIN = Plain()
+
+
 def improve(
     learner: Learner,
     target: Target,
@@ -190,6 +217,7 @@ def improve(
     episodes_per_update: int,
     key: PRNGKeyArray,
     explores: bool = False,
+    plan: Plan = PLAIN,
 ) -> Iterator[ActorPolicy]:
     """Policies for the target: the one given, then one after each update, to the last episode.
 
@@ -205,6 +233,7 @@ def improve(
         key: of all that is drawn.
         explores: whether a learner that schedules its exploration (DQN) begins with random actions,
             as a policy must that knows nothing; if not, it explores as at a training's end.
+        plan: what is added to the updates.
 
     Raises:
         ValueError: the target's episodes are not limited.
@@ -220,22 +249,25 @@ def improve(
         if not learner.on_policy:
             share = (total - left) / total if explores else 1.0
             progress = Progress(2**30, 2**30, (share, share))
-        seed_key, act_key, update_key = jax.random.split(jax.random.fold_in(key, iteration), 3)
+        round_key = jax.random.fold_in(key, iteration)
+        seed_key, act_key, update_key = jax.random.split(round_key, 3)
+        hooks = plan.hooks((total - left) / total)
         envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(learner.behaviour(state, progress), envs, key=act_key)
         if learner.on_policy:
             whole = cast(OnPolicyLearner, learner).arranged(tried)
-            state, log = learner.update(state, whole, progress, Hooks(), update_key)
+            state, log = learner.update(state, whole, progress, hooks, update_key)
             logs = [log]
         else:
             logs: list[Metrics] = []
             rollouts, pending = _cut(learner, tried.steps, pending)
             for i, rollout in enumerate(rollouts):
                 step_key = jax.random.fold_in(update_key, i)
-                state, log = learner.update(state, rollout, progress, Hooks(), step_key)
+                state, log = learner.update(state, rollout, progress, hooks, step_key)
                 logs += [log] if log else []
         iteration += 1
         left -= envs.num
+        state = plan.between(state, total - left, jax.random.fold_in(round_key, 1))
         names = logs[0] if logs else ()
         log_round(
             target, tried, {n: float(np.mean([log[n] for log in logs])) for n in names}, total

@@ -105,7 +105,8 @@ class Darc(Method):
             yield from super().adapt(knowledge, source, target, key)
             return
         init_key, improve_key = jax.random.split(key)
-        state = self.learner.graft(knowledge, self.learner.init(target.spec, init_key))
+        carried = knowledge.without("optimiser")
+        state = self.learner.graft(carried, self.learner.init(target.spec, init_key))
         yield from improve(self.learner, target, state, self.episodes_per_update, improve_key)
 
     def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:

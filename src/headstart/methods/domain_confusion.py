@@ -122,7 +122,7 @@ class DomainConfusion(Method):
         careful = replace(self.learner, learning_rate=rate)
         state = train(
             careful, source.at_mean(), self._aligned, train_key,
-            knowledge=knowledge, auxiliary=adversary,
+            knowledge=knowledge.without("optimiser"), auxiliary=adversary,
         )  # fmt: skip
         yield careful.policy(state)
 

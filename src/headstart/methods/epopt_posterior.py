@@ -77,7 +77,7 @@ class EPOptPosterior(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         fresh = self.learner.init(target.spec, jax.random.fold_in(key, self.rounds))
-        state = self.learner.graft(knowledge, fresh)
+        state = self.learner.graft(knowledge.without("optimiser"), fresh)
         yield self.learner.policy(state)
         seen: list[Episodes] = []
         for index in range(self.rounds):

@@ -1,12 +1,13 @@
-"""Fine-tuning: start on the target from what was learned in the source, part by part.
+"""Fine-tuning: start on the target from what was learned in the source, by a recipe.
 
-The policy that comes from the source has often become almost deterministic, and what it needs on
-the target is exploration: `log_std` raises its standard deviation again before it starts.
+The policy that comes from the source has often become almost deterministic, its critic values
+returns that are no longer had, and the first updates on the target can undo what it knew. Each part
+of the recipe is a remedy for one of these, and each can be left out.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -17,18 +18,25 @@ from jaxtyping import PRNGKeyArray
 
 from headstart import envs
 from headstart.configuration import require
+from headstart.errors import HeadstartError, unknown
+from headstart.experience.replay import Replay, transition_row
 from headstart.experience.source import Source, Target
-from headstart.experience.unroll import begin, play
+from headstart.experience.unroll import begin, play, seed_from
 from headstart.knowledge import Knowledge
-from headstart.learners.train import improve
+from headstart.learners.learner import Anchor, Hooks, Rates, State
+from headstart.learners.resets import with_fresh_layers
+from headstart.learners.train import Collector, improve
 from headstart.methods.method import Method, Moves, Requirements, trusted
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, GaussianActor
+from headstart.policies.networks import rows
 from headstart.policies.policy import ActorPolicy, Watched, policy_from
 from headstart.problem.domain import Domain
+from headstart.transfer.anchor import Anchoring
 
 WAYS = 32
 """Episodes that a report draws."""
+AFRESH = ("optimiser", "returns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +45,13 @@ class Finetune(Method):
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    carry: tuple[str, ...] = ()
-    """The parts that are carried, the rest starting afresh; if none is named, all of them."""
+    fresh: tuple[str, ...] = AFRESH
+    """The parts that start afresh; the rest is carried. `returns` are the statistics that PPO
+    scales its critic by, `optimiser` is Adam's moments."""
+    rates: tuple[str, ...] = ()
+    """Factors of the learning rate, as part=factor; 0: the part is frozen."""
+    warmup: int = 0
+    """Target episodes at the start during which the policy stands still and its critic learns."""
     episodes_per_update: int = 5
     """Target episodes between two updates of the policy."""
     learning_rate: float = 3e-4
@@ -46,13 +59,85 @@ class Finetune(Method):
     log_std: float | None = -0.7
     """Lower bound put on a Gaussian's log standard deviation on the target, once: it ended small.
     None leaves it."""
+    anchor: Anchoring = field(default_factory=Anchoring)
+    """What holds the policy near to the source's."""
+    kept: int = 10_000
+    """Steps of the source with the carried policy, taken for `anchor` or `replay` if they need
+    any."""
+    replay: float = 0.0
+    """Share of a batch that is drawn from these steps, for learners that replay."""
+    reset_every: int = 0
+    """Target episodes between two resets of the last layers; 0: never."""
+    reset_layers: int = 1
+    """How many layers of each network are reset then."""
 
     def __post_init__(self):
-        require(self, 1, math.inf, "steps", "episodes_per_update")
-        require(self, 0, math.inf, "learning_rate")
+        require(self, 1, math.inf, "steps", "episodes_per_update", "reset_layers")
+        require(self, 0, math.inf, "learning_rate", "warmup", "kept", "reset_every")
+        require(self, 0, 0.9, "replay")
+        if (self.anchor.needs_states or self.replay) and not self.kept:
+            what = f"anchor.kind {self.anchor.kind}" if self.anchor.needs_states else "replay"
+            raise HeadstartError(f"{what} needs steps of the source: set kept to at least 1")
+        self._factors()
 
     def requires(self) -> Requirements:
-        return Requirements(learns_on_target=True)
+        """Raises:
+        HeadstartError: a part is named that the learner does not learn, or the learner has a
+            memory and states without their history would be learned from.
+        """
+        factors, parts = self._factors(), self.learner.parts
+        for part in (*(p for p in self.fresh if p not in AFRESH), *factors):
+            if part not in parts:
+                raise unknown(f"part that {type(self.learner).__name__} learns", part, parts)
+        if self.anchor.needs_states and vars(self.learner).get("memory", "none") != "none":
+            raise HeadstartError(
+                f"anchor.kind {self.anchor.kind} takes states one by one, and the learner has a "
+                "memory: use kickstart or l2"
+            )
+        wanted = {
+            "anchor": self.anchor.kind != "none",
+            "rates": bool(factors) or self.warmup > 0,
+            "kept": self.replay > 0,
+        }
+        hooks = frozenset(name for name, on in wanted.items() if on)
+        return Requirements(learns_on_target=True, hooks=hooks)
+
+    @property
+    def recipe(self) -> str:
+        scaled = [
+            f"{part} frozen" if not factor else f"{part} at {factor:g} times the rate"
+            for part, factor in self._factors().items()
+        ]
+        held, layers, every = self.anchor, self.reset_layers, self.reset_every
+        said = {
+            f"afresh: {', '.join(self.fresh) or 'nothing'}": True,
+            **dict.fromkeys(scaled, True),
+            f"the critic alone for {self.warmup} episodes": self.warmup,
+            f"log σ raised to {self.log_std}, if Gaussian": self.log_std is not None,
+            f"held by {held.kind} ({held.weight:g})": held.kind != "none",
+            f"{100 * self.replay:g} % of a batch from the source": self.replay,
+            f"the last {layers} layers reset every {every} episodes": every,
+        }
+        return "; ".join(part for part, on in said.items() if on)
+
+    def _factors(self) -> dict[str, float]:
+        """`rates` by part.
+
+        Raises:
+            HeadstartError: one is not part=factor.
+        """
+        found: dict[str, float] = {}
+        for item in self.rates:
+            part, _, factor = item.partition("=")
+            try:
+                found[part] = float(factor)
+            except ValueError:
+                raise HeadstartError(
+                    f"rates are given as part=factor, as in encoder=0, got {item!r}"
+                ) from None
+            if not 0 <= found[part] < math.inf:
+                raise HeadstartError(f"a factor of the learning rate is at least 0, got {item!r}")
+        return found
 
     @property
     def pretraining(self) -> SourceOnly:
@@ -66,15 +151,37 @@ class Finetune(Method):
     ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
         learner = replace(self.learner, learning_rate=self.learning_rate)
-        fresh = learner.init(target.spec, init_key)
-        carried = knowledge.only(self.carry or knowledge.parts)
-        state: Any = learner.graft(carried, fresh)
+        carried = knowledge.without(*self.fresh)
+        state: Any = learner.graft(carried, learner.init(target.spec, init_key))
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
             raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
             state = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, raised)
+        plan = self._plan(knowledge, source, target, jax.random.fold_in(key, 2))
         explores = "policy" not in carried.parts
-        return improve(learner, target, state, self.episodes_per_update, improve_key, explores)
+        return improve(
+            learner, target, state, self.episodes_per_update, improve_key, explores, plan
+        )
+
+    def _plan(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> "Recipe":
+        """What is added to the learner's updates; may take steps of the source."""
+        steps_key, seed_key, anchor_key = jax.random.split(key, 3)
+        obs = replay = anchor = None
+        if self.anchor.kind != "none" or self.replay:
+            policy = policy_from(knowledge, trusted(self.learner))
+            if self.anchor.needs_states or self.replay:
+                num = self.learner.num_envs
+                running = source.at_mean().start(num, seed_from(seed_key))
+                room = Replay.empty(transition_row(running.spec), self.kept, num, 1)
+                collector = Collector(running, room if self.replay else None)
+                kept = collector.collect(policy, -(-self.kept // num), steps_key)
+                obs, replay = jax.tree.map(jnp.asarray, rows(kept.steps.obs)), collector.replay
+            if self.anchor.kind != "none":
+                anchor = self.anchor.anchor(policy, obs, anchor_key)
+        total = target.episodes_left or 0
+        return Recipe(self, self._factors(), target, total, anchor, replay)
 
     def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:
         """The ways that the carried policy goes in the source, and its entropy on each."""
@@ -94,3 +201,51 @@ class Finetune(Method):
         )
         limits = 0.0 if actions.discrete else uniform - 3 * actions.width, uniform
         return Moves("entropy (nats)", meaning, before, after, entropy, limits, "viridis")
+
+
+@dataclass
+class Recipe:
+    """What fine-tuning does to the learner's updates as episodes go by."""
+
+    method: Finetune
+    factors: dict[str, float]
+    target: Target
+    total: int
+    """Episodes in all."""
+    anchor: Anchor | None
+    kept: Replay | None
+
+    def __post_init__(self):
+        self.resets = 0
+
+    def hooks(self, share: float) -> Hooks:
+        """Of the next updates, after a share of the target's episodes."""
+        anchor: Any = self.anchor
+        if anchor is not None:
+            weight = jnp.float32(self.method.anchor.weight_at(share))
+            anchor = eqx.tree_at(lambda a: a.weight, anchor, weight)
+        return Hooks(
+            anchor=anchor,
+            rates=self._rates(share * self.total < self.method.warmup),
+            kept=self.kept,
+            kept_share=self.method.replay,
+        )
+
+    def _rates(self, warming: bool) -> Rates | None:
+        if not self.factors and not self.method.warmup:
+            return None
+        factors = {k: jnp.float32(v) for k, v in self.factors.items() if k != "statistics"}
+        if warming:
+            factors |= {"policy": jnp.float32(0.0), "encoder": jnp.float32(0.0)}
+        every = {name: jnp.float32(1.0) for name in ("policy", "critic", "encoder", "temperature")}
+        counts = self.factors.get("statistics", 1.0) > 0
+        return Rates(**(every | factors), statistics=counts)
+
+    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        """The state after so many episodes: its last layers fresh, if it is time."""
+        every = self.method.reset_every
+        if not every or episodes // every == self.resets:
+            return state
+        self.resets = episodes // every
+        spec, layers = self.target.spec, self.method.reset_layers
+        return with_fresh_layers(self.method.learner, state, spec, layers, key)

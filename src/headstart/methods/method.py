@@ -78,6 +78,11 @@ class Method(ABC):
         pre-training, which is then paid for once."""
         return self
 
+    @property
+    def recipe(self) -> str:
+        """In words, for the report: what of it was on, where parts can be switched off."""
+        return ""
+
     def requires(self) -> Requirements:
         """What it needs of its problem."""
         return Requirements()

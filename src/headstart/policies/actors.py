@@ -18,6 +18,8 @@ from headstart.registry import Registry
 LOG_STD_RATE = 0.2
 LOG_2PI = float(np.log(2 * np.pi))
 ENTROPY_SAMPLES = 32
+DISTILLED_AT = 0.01
+"""The temperature at which values say what a greedy policy would do."""
 
 
 class AbstractActor(eqx.Module):
@@ -34,6 +36,16 @@ class AbstractActor(eqx.Module):
     @abstractmethod
     def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
         """Of the actions in each row, in nats; by samples where there is no formula."""
+
+    @abstractmethod
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        """All that determines how actions are drawn."""
+
+    @abstractmethod
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        """KL(theirs ‖ own) in nats, of actors of this kind with these outputs."""
 
     @property
     @abstractmethod
@@ -81,6 +93,15 @@ class GaussianActor(AbstractActor):
     def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
         return jnp.full(x.shape[:-1], (self.log_std + 0.5 * (LOG_2PI + 1)).sum())
 
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        mean = self.mean(x)
+        return jnp.concatenate([mean, jnp.broadcast_to(self.log_std, mean.shape)], axis=-1)
+
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        return gaussian_divergence(theirs, own)
+
     def log_prob_and_entropy(
         self, x: Float[Array, "... features"], action: Float[Array, "... act"]
     ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
@@ -106,8 +127,10 @@ class CategoricalActor(AbstractActor):
 
     def _choices(self, x: Float[Array, "... features"]) -> list[Float[Array, "... n"]]:
         """The logits of each choice."""
+        return self._apart(self.logits(x))
+
+    def _apart(self, logits: Float[Array, "... width"]) -> list[Float[Array, "... n"]]:
         ends = np.cumsum(self.actions.choices)[:-1].tolist()
-        logits = self.logits(x)
         return jnp.split(logits, ends, axis=-1) if ends else [logits]
 
     def _joined(self, choices: list[Int[Array, "..."]]) -> Int[Array, "..."]:
@@ -124,6 +147,16 @@ class CategoricalActor(AbstractActor):
 
     def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
         found = [categorical_entropy(logits) for logits in self._choices(x)]
+        return sum(found[1:], found[0])
+
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        return self.logits(x)
+
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        pairs = zip(self._apart(theirs), self._apart(own), strict=True)
+        found = [categorical_divergence(one, other) for one, other in pairs]
         return sum(found[1:], found[0])
 
     def log_prob_and_entropy(
@@ -165,12 +198,21 @@ class SquashedGaussianActor(AbstractActor):
         many = jnp.broadcast_to(x, (ENTROPY_SAMPLES, *x.shape))
         return -self.sample_and_log_prob(many, key)[1].mean(0)
 
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        mean, log_std = jnp.split(self.mean_and_log_std(x), 2, axis=-1)
+        return jnp.concatenate([mean, jnp.clip(log_std, -10.0, 2.0)], axis=-1)
+
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        """Of the Gaussians: squashing both changes nothing."""
+        return gaussian_divergence(theirs, own)
+
     def sample_and_log_prob(
         self, x: Float[Array, "... features"], key: PRNGKeyArray
     ) -> tuple[Float[Array, "... act"], Float[Array, "..."]]:
         """A sample and log π(a | s), with log(1 − tanh² u) = 2 (log 2 − u − softplus(−2u))."""
-        mean, log_std = jnp.split(self.mean_and_log_std(x), 2, axis=-1)
-        log_std = jnp.clip(log_std, -10.0, 2.0)
+        mean, log_std = jnp.split(self.outputs(x), 2, axis=-1)
         z = jax.random.normal(key, mean.shape)
         u = mean + jnp.exp(log_std) * z
         normal = -0.5 * (z**2 + LOG_2PI) - log_std
@@ -204,6 +246,15 @@ class GreedyActor(AbstractActor):
 
     def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
         return categorical_entropy(self._log_probs(x))
+
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        return self.values(x)
+
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        """From their nearly greedy choice to a softmax of the own values (Rusu et al., 2016)."""
+        return categorical_divergence(theirs / DISTILLED_AT, own)
 
     def _log_probs(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
         """log π(a | s)."""
@@ -239,6 +290,23 @@ def stochastic_actor(
 def categorical_entropy(logits: Float[Array, "... n"]) -> Float[Array, "..."]:
     """In nats, of one choice with these logits."""
     return jax.scipy.special.entr(jax.nn.softmax(logits)).sum(-1)
+
+
+def categorical_divergence(
+    theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+) -> Float[Array, "..."]:
+    """KL in nats, of one choice with these logits from one with those."""
+    log_probs, others = jax.nn.log_softmax(theirs), jax.nn.log_softmax(own)
+    return (jnp.exp(log_probs) * (log_probs - others)).sum(-1)
+
+
+def gaussian_divergence(
+    theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+) -> Float[Array, "..."]:
+    """KL in nats, of Gaussians given by means and log deviations side by side."""
+    (mean, log_std), (own_mean, own_log_std) = (jnp.split(x, 2, axis=-1) for x in (theirs, own))
+    square = jnp.exp(2 * log_std) + (mean - own_mean) ** 2
+    return (own_log_std - log_std + 0.5 * square * jnp.exp(-2 * own_log_std) - 0.5).sum(-1)
 
 
 def _require(suits: bool, what: str, actions: Actions) -> None:

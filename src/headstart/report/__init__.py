@@ -13,7 +13,16 @@ from headstart.methods.method import Moves
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared
 from headstart.report.figures import band, bar, colour, figure, legend, over_shots, svg
-from headstart.report.table import Jobs, Results, first_shot, meanings, notes, rows, warnings
+from headstart.report.table import (
+    Jobs,
+    Results,
+    first_shot,
+    meanings,
+    notes,
+    recipes,
+    rows,
+    warnings,
+)
 from headstart.report.views import stills
 from headstart.result import estimate, threshold_from
 
@@ -42,6 +51,7 @@ def write(compared: Compared) -> Path:
         first_shot=first_shot(problem),
         meanings=meanings(results, problem),
         warnings=warnings(results, problem),
+        recipes=recipes(jobs),
         notes=notes(compared),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),

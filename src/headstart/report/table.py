@@ -116,6 +116,7 @@ def summary(compared: Compared) -> Group:
         taken = f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"
         table.add_row(label, *returns, *taken)
     said = [f"{label} {meaning}" for label, meaning in meanings(results, problem).items()]
+    said += [f"{label}, its recipe: {recipe}." for label, recipe in recipes(compared.jobs).items()]
     said += notes(compared)
     said += [f"Beware: {warning}" for warning in warnings(results, problem)]
     return Group(table, *(Text(sentence) for sentence in said))
@@ -124,6 +125,11 @@ def summary(compared: Compared) -> Group:
 def meanings(results: Results, problem: TransferProblem) -> dict[str, str]:
     """A sentence for each method that says what its numbers mean beside the baselines'."""
     return {label: _meaning(label, results, problem.access.shots) for label in results}
+
+
+def recipes(jobs: Jobs) -> dict[str, str]:
+    """What was on of the methods whose parts can be switched off."""
+    return {label: job.method.recipe for label, job in jobs.items() if job.method.recipe}
 
 
 def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:
