@@ -167,20 +167,25 @@ class PPO:
         return state.policy
 
     def knowledge(self, state: PPOState) -> Knowledge:
-        """What the agent learned, as parts: policy, statistics or encoder, critic, and the
-        statistics of returns, in whose units the critic is; and the optimiser's moments."""
-        knowledge = knowledge_of(state.policy).with_part("critic", state.critic)
-        knowledge = knowledge.with_part("returns", state.returns)
+        """What the agent learned, as parts: policy, statistics or encoder, the critic with the scale
+        of its units, the count of returns that this scale is of, and the optimiser's moments."""
+        returns = state.returns
+        critic = state.critic, returns.mean, returns.var
+        knowledge = knowledge_of(state.policy).with_part("critic", critic)
+        knowledge = knowledge.with_part("returns", returns.count)
         return knowledge.with_part("optimiser", state.opt_state)
 
     def graft(self, knowledge: Knowledge, state: PPOState) -> PPOState:
         """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
-        where the knowledge has none."""
+        where the knowledge has none, and the scale of returns that nothing counts soon gives way to
+        that of new ones."""
         critic, returns = state.critic, state.returns
         if "critic" in knowledge.parts:
-            critic = knowledge.graft("critic", critic)
-        if "returns" in knowledge.parts:
-            returns = knowledge.graft("returns", returns)
+            critic, *scale = knowledge.graft("critic", (critic, returns.mean, returns.var))
+            count = jnp.ones_like(returns.count)
+            if "returns" in knowledge.parts:
+                count = knowledge.graft("returns", count)
+            returns = eqx.tree_at(lambda r: (r.mean, r.var, r.count), returns, (*scale, count))
         policy = grafted(state.policy, knowledge, every=False)
         state = self._with_parts(policy, critic, returns, state.auxiliary)
         if "optimiser" in knowledge.parts:

@@ -46,8 +46,8 @@ class Finetune(Method):
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
     fresh: tuple[str, ...] = AFRESH
-    """The parts that start afresh; the rest is carried. `returns` are the statistics that PPO
-    scales its critic by, `optimiser` is Adam's moments."""
+    """The parts that start afresh; the rest is carried. `returns` is how much the scale counts that
+    PPO's critic has its values in, `optimiser` is Adam's moments."""
     rates: tuple[str, ...] = ()
     """Factors of the learning rate, as part=factor; 0: the part is frozen."""
     warmup: int = 0
