@@ -23,6 +23,8 @@ FIELDS = {
     "source-only": {"steps": 256},
     "oracle": {"steps": 256},
     "finetune": {"steps": 256},
+    "residual": {"steps": 256},
+    "progressive": {"steps": 256},
     "maxent": {"steps": 256, "learner": SAC},
     "domain-randomization": {"steps": 256},
     "epopt": EPOPT,

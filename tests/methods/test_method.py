@@ -21,6 +21,8 @@ PROBLEMS = {
     "domain-confusion": DOT,
     "random-convolution": DOT,
 }
+LEARN = {"scratch", "finetune", "residual", "progressive", "maxent"}
+"""Methods that learn on the target."""
 RUNNABLE = [name for name in METHODS if name != "epopt-posterior"]  # needs start_from
 
 
@@ -37,7 +39,7 @@ def test_it_keeps_the_contract(name):
     assert [shot.episodes for shot in result.shots] == [0, 3, 10]
     assert all(len(shot.returns) == 4 for shot in result.shots)
     assert len(result.sweep) == 2
-    if name in ("scratch", "finetune", "maxent"):
+    if name in LEARN:
         assert result.target == {"observations": 0, "steps": 100, "episodes": 10}
     elif name == "darc":
         assert result.target["steps"] == 32 + (256 - 64) // 4
@@ -71,7 +73,7 @@ def test_a_method_that_takes_more_than_it_may_is_stopped(during, says, tmp_path)
 
 def test_who_learns_on_the_target_says_so():
     says = {name for name in METHODS if METHODS.find(name)().requires().learns_on_target}
-    assert says == {"scratch", "finetune", "maxent"}
+    assert says == LEARN
 
 
 def refused(problem, label, says, out):

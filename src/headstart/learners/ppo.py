@@ -167,8 +167,8 @@ class PPO:
         return state.policy
 
     def knowledge(self, state: PPOState) -> Knowledge:
-        """What the agent learned, as parts: policy, statistics or encoder, the critic with the scale
-        of its units, the count of returns that this scale is of, and the optimiser's moments."""
+        """What the agent learned, as parts: policy, statistics or encoder, the critic with the
+        scale of its values, how many returns this is of, and the optimiser's moments."""
         returns = state.returns
         critic = state.critic, returns.mean, returns.var
         knowledge = knowledge_of(state.policy).with_part("critic", critic)

@@ -13,6 +13,8 @@ METHODS = Registry(
         "domain-confusion": "headstart.methods.domain_confusion:DomainConfusion",
         "random-convolution": "headstart.methods.random_convolution:RandomConvolution",
         "finetune": "headstart.methods.finetune:Finetune",
+        "residual": "headstart.methods.residual:Residual",
+        "progressive": "headstart.methods.progressive:Progressive",
         "maxent": "headstart.methods.maxent:MaxEnt",
         "domain-randomization": "headstart.methods.domain_randomization:DomainRandomization",
         "epopt": "headstart.methods.epopt:EPOpt",
@@ -20,6 +22,6 @@ METHODS = Registry(
     },
     needs=(
         "__dataclass_fields__", "learner", "unlimited", "curves", "pretraining", "requires",
-        "pretrain", "adapt", "moves",
+        "pretrain", "adapt", "in_source", "moves", "recipe",
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from headstart.experience.replay import Replay, transition_row
 from headstart.experience.source import Source, Target
 from headstart.experience.unroll import begin, play, seed_from
 from headstart.knowledge import Knowledge
-from headstart.learners.learner import Anchor, Hooks, Rates, State
+from headstart.learners.learner import Anchor, Hooks, Learner, Rates, State
 from headstart.learners.resets import with_fresh_layers
 from headstart.learners.train import Collector, improve
 from headstart.methods.method import Method, Moves, Requirements, trusted
@@ -78,14 +78,14 @@ class Finetune(Method):
         if (self.anchor.needs_states or self.replay) and not self.kept:
             what = f"anchor.kind {self.anchor.kind}" if self.anchor.needs_states else "replay"
             raise HeadstartError(f"{what} needs steps of the source: set kept to at least 1")
-        self._factors()
+        self.factors()
 
     def requires(self) -> Requirements:
         """Raises:
         HeadstartError: a part is named that the learner does not learn, or the learner has a
             memory and states without their history would be learned from.
         """
-        factors, parts = self._factors(), self.learner.parts
+        factors, parts = self.factors(), self.learner.parts
         for part in (*(p for p in self.fresh if p not in AFRESH), *factors):
             if part not in parts:
                 raise unknown(f"part that {type(self.learner).__name__} learns", part, parts)
@@ -106,7 +106,7 @@ class Finetune(Method):
     def recipe(self) -> str:
         scaled = [
             f"{part} frozen" if not factor else f"{part} at {factor:g} times the rate"
-            for part, factor in self._factors().items()
+            for part, factor in self.factors().items()
         ]
         held, layers, every = self.anchor, self.reset_layers, self.reset_every
         said = {
@@ -120,7 +120,7 @@ class Finetune(Method):
         }
         return "; ".join(part for part, on in said.items() if on)
 
-    def _factors(self) -> dict[str, float]:
+    def factors(self) -> dict[str, float]:
         """`rates` by part.
 
         Raises:
@@ -152,7 +152,7 @@ class Finetune(Method):
         init_key, improve_key = jax.random.split(key)
         learner = replace(self.learner, learning_rate=self.learning_rate)
         carried = knowledge.without(*self.fresh)
-        state: Any = learner.graft(carried, learner.init(target.spec, init_key))
+        state: Any = self.begun(learner, carried, learner.init(target.spec, init_key), init_key)
         actor = state.policy.actor
         if self.log_std is not None and isinstance(actor, GaussianActor):
             raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
@@ -162,6 +162,10 @@ class Finetune(Method):
         return improve(
             learner, target, state, self.episodes_per_update, improve_key, explores, plan
         )
+
+    def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
+        """The learner's state at the start of adaptation."""
+        return learner.graft(carried, fresh)
 
     def _plan(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
@@ -181,7 +185,7 @@ class Finetune(Method):
             if self.anchor.kind != "none":
                 anchor = self.anchor.anchor(policy, obs, anchor_key)
         total = target.episodes_left or 0
-        return Recipe(self, self._factors(), target, total, anchor, replay)
+        return Recipe(self, self.factors(), target, total, anchor, replay)
 
     def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:
         """The ways that the carried policy goes in the source, and its entropy on each."""

@@ -7,7 +7,7 @@ one of them may be what the target needs; at α = 0 it settles on one. On the ta
 learner has the temperature that the problem gives it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from headstart.configuration import require
@@ -29,7 +29,8 @@ class MaxEnt(Finetune):
         require(self, 0, float("inf"), "temperature")
 
     def requires(self) -> Requirements:
-        return Requirements(learns_on_target=True, hooks=frozenset({"temperature"}))
+        needed = super().requires()
+        return replace(needed, hooks=needed.hooks | {"temperature"})
 
     @property
     def pretraining(self) -> SourceOnly:

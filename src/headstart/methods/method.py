@@ -98,6 +98,10 @@ class Method(ABC):
         consulted, and is counted."""
         yield policy_from(knowledge, trusted=trusted(self.learner))
 
+    def in_source(self, policy: ActorPolicy) -> ActorPolicy:
+        """How a policy that `adapt` yielded acts when it is back in the source."""
+        return policy
+
     def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves | None:
         """Moves in the source for the report to draw, if they say something of the method.
 

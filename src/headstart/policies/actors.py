@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 from headstart.envs.spec import Actions
 from headstart.errors import HeadstartError
 from headstart.policies.networks import MLP, along
+from headstart.policies.standing import Network
 from headstart.registry import Registry
 
 LOG_STD_RATE = 0.2
@@ -49,7 +50,7 @@ class AbstractActor(eqx.Module):
 
     @property
     @abstractmethod
-    def network(self) -> MLP:
+    def network(self) -> Network:
         """What computes it."""
 
 
@@ -61,7 +62,7 @@ class GaussianActor(AbstractActor):
     rate.
     """
 
-    mean: MLP
+    mean: Network
     slow_log_std: Float[Array, " act"]
     """log σ / LOG_STD_RATE."""
 
@@ -71,7 +72,7 @@ class GaussianActor(AbstractActor):
         self.slow_log_std = jnp.full(actions.width, -0.5 / LOG_STD_RATE, jnp.float32)
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> Network:
         return self.mean
 
     @property
@@ -113,7 +114,7 @@ class GaussianActor(AbstractActor):
 class CategoricalActor(AbstractActor):
     """π(a | s) = Π_i softmax(logits_i(s)): a choice, or several that are independent."""
 
-    logits: MLP
+    logits: Network
     actions: Actions = eqx.field(static=True)
 
     def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
@@ -122,7 +123,7 @@ class CategoricalActor(AbstractActor):
         self.actions = actions
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> Network:
         return self.logits
 
     def _choices(self, x: Float[Array, "... features"]) -> list[Float[Array, "... n"]]:
@@ -176,7 +177,7 @@ class CategoricalActor(AbstractActor):
 class SquashedGaussianActor(AbstractActor):
     """a = tanh(u), u ~ N(μ(s), diag σ(s)²) (Haarnoja et al., 2018)."""
 
-    mean_and_log_std: MLP
+    mean_and_log_std: Network
 
     def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
         _require(not actions.discrete, "a squashed Gaussian", actions)
@@ -184,7 +185,7 @@ class SquashedGaussianActor(AbstractActor):
         self.mean_and_log_std = MLP(sizes, 0.01, key, jax.nn.relu)
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> Network:
         return self.mean_and_log_std
 
     def mode(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
@@ -224,7 +225,7 @@ class GreedyActor(AbstractActor):
     """argmax Q(s, a), and with probability ε any action instead; or π(a | s) ∝ e^{Q(s, a) / α},
     which draws what is nearly as good nearly as often (Haarnoja et al., 2017)."""
 
-    values: MLP
+    values: Network
     epsilon: Float[Array, ""]
     temperature: Float[Array, ""]
     """α; 0: the argmax."""
@@ -235,7 +236,7 @@ class GreedyActor(AbstractActor):
         self.epsilon = self.temperature = jnp.array(0.0, jnp.float32)
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> Network:
         return self.values
 
     def mode(self, x: Float[Array, "... features"]) -> Int[Array, "..."]:

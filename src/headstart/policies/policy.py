@@ -7,7 +7,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -21,7 +21,8 @@ from headstart.knowledge import Knowledge, leaves
 from headstart.policies.actors import ACTORS, AbstractActor
 from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
 from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, renewed
-from headstart.policies.networks import one_hot
+from headstart.policies.networks import MLP, one_hot
+from headstart.policies.standing import STANDING, Network
 from headstart.pytree import PyTree
 
 
@@ -224,6 +225,14 @@ def policy_for(
     return ActorPolicy(actor, encoders, memory, groups, spec.actions)
 
 
+Actor = TypeVar("Actor", bound=AbstractActor)
+
+
+def with_network(actor: Actor, network: Network) -> Actor:
+    """The same actor, with another network of the same inputs and outputs."""
+    return eqx.tree_at(lambda a: a.network, actor, network)
+
+
 def knowledge_of(policy: ActorPolicy) -> Knowledge:
     """A policy as parts that `policy_from` puts together again."""
     parts = {"policy": leaves({"actor": policy.actor, "memory": policy.memory})}
@@ -239,6 +248,8 @@ def knowledge_of(policy: ActorPolicy) -> Knowledge:
         "memory": MEMORIES.name_of(type(policy.memory)),
         "memory_size": policy.memory.size - policy.encoders.size,
     }
+    if not isinstance(policy.actor.network, MLP):
+        description["network"] = STANDING.name_of(type(policy.actor.network))
     return Knowledge(parts, {"policy": description})
 
 
@@ -261,7 +272,9 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         groups = {name: _group(table) for name, table in stated["groups"].items()}
         kinds = {name: str(table["encoder"]) for name, table in stated["groups"].items()}
         named = [(kind, ENCODERS) for kind in kinds.values()]
-        for name, registry in (*named, (stated["actor"], ACTORS), (stated["memory"], MEMORIES)):
+        standing = [(stated["network"], STANDING)] if "network" in stated else []
+        named += [(stated["actor"], ACTORS), (stated["memory"], MEMORIES), *standing]
+        for name, registry in named:
             if name not in registry and name not in trusted:
                 raise KnowledgeError(
                     f"the {registry.kind} {name!r} is code that did not come with Headstart: if "
@@ -273,6 +286,8 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
         hidden = tuple(map(int, stated["hidden"]))
         actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
+        for name, registry in standing:
+            actor = with_network(actor, registry.find(name)(actor.network, key))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
     read = tuple((name, groups[name]) for name in encoders.reads)

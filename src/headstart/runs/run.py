@@ -139,9 +139,10 @@ class Scoring:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns = evaluate(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
+                back = self._job.method.in_source(self._policies[-1])
                 shot = Shot(
                     at, self._taken[1], returns.tolist(), sampled.tolist(),
-                    evaluate(problem.source, *asked).tolist(),
+                    evaluate(problem.source, back, *asked[1:]).tolist(),
                     np.percentile(entropy, PERCENTILES).round(4).tolist(),
                 )  # fmt: skip
             self.shots.append(shot)

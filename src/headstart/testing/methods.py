@@ -159,6 +159,9 @@ class Watched(Method):
     def requires(self) -> Requirements:
         return self.inner.requires()
 
+    def in_source(self, policy: ActorPolicy) -> ActorPolicy:
+        return self.inner.in_source(policy)
+
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         watched: Any = RecordingTarget(target, self.record)
         return self.inner.pretrain(source, watched, key)
