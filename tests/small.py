@@ -23,6 +23,8 @@ FIELDS = {
     "source-only": {"steps": 256},
     "oracle": {"steps": 256},
     "finetune": {"steps": 256},
+    "diayn": {"steps": 256, "skills": 2, "learner": SAC},
+    "smerl": {"steps": 256, "skills": 2, "learner": SAC},
     "residual": {"steps": 256},
     "progressive": {"steps": 256},
     "maxent": {"steps": 256, "learner": SAC},

@@ -68,6 +68,8 @@ def test_gradient_steps_are_as_many_as_stated(each, taken, monkeypatch):
 class Tallied(BatchTransform):
     """A transform that counts batches, and pays nothing for what was done."""
 
+    compares = True
+
     def __call__(self, state, batch, reference, steps, key):
         return state + 1, batch._replace(reward=0 * batch.reward), {"steps_then": steps}
 

@@ -21,7 +21,7 @@ PROBLEMS = {
     "domain-confusion": DOT,
     "random-convolution": DOT,
 }
-LEARN = {"scratch", "finetune", "residual", "progressive", "maxent"}
+LEARN = {"scratch", "finetune", "residual", "progressive", "maxent", "diayn", "smerl"}
 """Methods that learn on the target."""
 RUNNABLE = [name for name in METHODS if name != "epopt-posterior"]  # needs start_from
 

@@ -26,6 +26,9 @@ PRIVILEGED = "privileged"
 EXPERT = "expert"
 """The group that holds what an expert, who sees the environment's state, would do."""
 
+SKILL = "skill"
+"""The group that tells a policy which of its skills to play."""
+
 Obs = dict[str, np.ndarray]
 """Observation groups by name, one row for each copy."""
 

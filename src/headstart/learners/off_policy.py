@@ -161,9 +161,11 @@ def _update(
         window = _mixed(replay, hooks, learner, sample_key)
         batch = learner.batch(window)
         judged: dict[str, Array] = {}
-        if hooks.transform is not None and hooks.reference is not None:
-            other = hooks.reference.transitions(learner.batch_size, 1, reference_key)
-            compared = n_step(other, learner.discount)
+        if hooks.transform is not None:
+            compared = None
+            if hooks.reference is not None:
+                other = hooks.reference.transitions(learner.batch_size, 1, reference_key)
+                compared = n_step(other, learner.discount)
             judge, batch, judged = hooks.transform(judge, batch, compared, done, transform_key)
         agent, log = learner.step(agent, window, batch, hooks, share, learn_key)
         return (agent, judge), log | judged

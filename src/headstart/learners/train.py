@@ -92,24 +92,26 @@ def train(
 
     Raises:
         HeadstartError: the learner does not know a hook, or does not suit the source.
-        ValueError: a transform without a target, or the reverse; looks with either.
+        ValueError: a transform that compares without a target, or the reverse; looks with
+            weights or a target.
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
     hooks = Hooks(auxiliary, transform)
     wanted = hooks.wanted if weights is None else hooks.wanted | {"weights"}
     check_accepts(learner, wanted, "this training")
-    if (transform is None) != (target is None):
-        raise ValueError("a transform and a target come together")
-    if looks is not None and (weights is not None or transform is not None):
-        raise ValueError("looks are of the source's rollouts: give no weights and no transform too")
+    if (target is not None) != (transform is not None and transform.compares):
+        raise ValueError("a transform that compares and a target come together")
+    if looks is not None and (weights is not None or target is not None):
+        raise ValueError("looks are of the source's rollouts: give no weights and no target too")
     collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
     spec = collector.envs.spec
     if state is None:
         state = learner.init(spec, start_key, hooks, steps)
         state = state if knowledge is None else learner.graft(knowledge, state)
     reference = None
-    if transform is not None and target is not None:
+    if transform is not None:
         state = state.with_transform(transform.init(spec, transform_key))
+    if transform is not None and target is not None:
         kept = max(transform.reference_steps(steps), 1)
         envs = target.start(learner.num_envs, seed_from(target_key))
         row = transition_row(envs.spec)
@@ -150,6 +152,8 @@ def train(
             collector.ended += tried.returns.tolist()
             rollout = cast(OnPolicyLearner, learner).arranged(tried, weights(tried.returns))
         before, done = done, source.steps - first
+        if transform is not None:
+            state = state.with_transform(transform.witness(state.transform, rollout))
         if transform is not None and target is not None and reference is not None:
             upto = min(done, steps)
             while target.steps + rollout.steps.reward.size <= transform.reference_steps(upto):

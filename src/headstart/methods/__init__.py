@@ -16,6 +16,8 @@ METHODS = Registry(
         "residual": "headstart.methods.residual:Residual",
         "progressive": "headstart.methods.progressive:Progressive",
         "maxent": "headstart.methods.maxent:MaxEnt",
+        "diayn": "headstart.methods.diayn:Diayn",
+        "smerl": "headstart.methods.smerl:Smerl",
         "domain-randomization": "headstart.methods.domain_randomization:DomainRandomization",
         "epopt": "headstart.methods.epopt:EPOpt",
         "epopt-posterior": "headstart.methods.epopt_posterior:EPOptPosterior",

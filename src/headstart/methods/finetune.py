@@ -140,7 +140,7 @@ class Finetune(Method):
         return found
 
     @property
-    def pretraining(self) -> SourceOnly:
+    def pretraining(self) -> Method:
         return SourceOnly(steps=self.steps, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:

@@ -13,7 +13,7 @@ from typing import cast
 from headstart.configuration import require
 from headstart.learners.learner import MaxEntLearner
 from headstart.methods.finetune import Finetune
-from headstart.methods.method import Requirements
+from headstart.methods.method import Method, Requirements
 from headstart.methods.source_only import SourceOnly
 
 
@@ -33,6 +33,6 @@ class MaxEnt(Finetune):
         return replace(needed, hooks=needed.hooks | {"temperature"})
 
     @property
-    def pretraining(self) -> SourceOnly:
+    def pretraining(self) -> Method:
         learner = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         return SourceOnly(steps=self.steps, learner=learner)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from headstart.envs.spec import EXPERT, Actions, EnvSpec, Group
+from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, leaves
@@ -204,8 +204,11 @@ def check_reads(policy: AbstractPolicy, spec: EnvSpec) -> None:
             )
     for name in policy.reads:
         if name not in spec.groups:
-            mend = "add shows to the domain" if name == "context" else "evaluate it in the "
-            mend += "" if name == "context" else "environment that it was trained in"
+            mends = {
+                "context": "add shows to the domain",
+                SKILL: "take out one of its skills by its number",
+            }
+            mend = mends.get(name, "evaluate it in the environment that it was trained in")
             raise HeadstartError(
                 f"the policy reads the group {name!r}, and {spec.name} shows "
                 f"{', '.join(spec.groups)}: {mend}"

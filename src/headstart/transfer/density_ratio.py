@@ -24,7 +24,7 @@ from headstart.configuration import require
 from headstart.envs.spec import EXPERT, PRIVILEGED, Actions, EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch
-from headstart.experience.transition import Transition
+from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.policies.networks import MLP, one_hot
 from headstart.policies.policy import described
@@ -117,6 +117,14 @@ class DensityRatio:
     @property
     def _optimiser(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate)
+
+    @property
+    def compares(self) -> bool:
+        return True
+
+    def witness(self, state: Classifiers, rollout: Rollout) -> Classifiers:
+        """Nothing is learned from a rollout by itself."""
+        return state
 
     def reference_steps(self, done: int) -> int:
         """Steps of the target to have taken after `done` steps of the source."""

@@ -1,0 +1,114 @@
+"""DIAYN: diversity is all you need (Eysenbach et al., ICLR 2019, 1802.06070).
+
+Skills are learned in the source without its reward: each is paid for being told from the others by
+where it goes (`transfer/skills.py`). On the target each is tried once, and the best is fine-tuned.
+
+Differs from the paper in: the temperature is held, as there, but a skill belongs to a copy of the
+environment for ever, and is not drawn for each episode; the best skill goes on with its own critic.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from headstart.configuration import require
+from headstart.errors import HeadstartError
+from headstart.experience.looks import Disguised
+from headstart.experience.source import Source, Target
+from headstart.experience.unroll import episodes, returns, seed_from
+from headstart.knowledge import Knowledge
+from headstart.learners.learner import Hooks, Learner, MaxEntLearner, State
+from headstart.learners.train import log_round, train
+from headstart.methods.finetune import Finetune
+from headstart.methods.method import Method, Requirements, trusted
+from headstart.policies.policy import ActorPolicy, policy_from
+from headstart.transfer.skills import Diversity, SkillLook, Skills, discriminator, skill_of
+
+TRIED = 4
+"""Episodes of each skill in the source, after training, for its return there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diayn(Finetune):
+    """Learn skills in the source's mean, try each on the target, and fine-tune the best."""
+
+    skills: int = 8
+    """How many."""
+    temperature: float = 0.1
+    """α in the source, where it is held."""
+    diversity: Diversity = field(default_factory=Diversity)
+    """What skills are paid for."""
+    curves: ClassVar[tuple[str, ...]] = ("skill_loss", "skill_bonus")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, 2, float("inf"), "skills")
+        require(self, 0, float("inf"), "temperature")
+
+    def requires(self) -> Requirements:
+        """Raises:
+        HeadstartError: the copies cannot share the skills, or the learner has a memory.
+        """
+        if self.learner.num_envs % self.skills:
+            raise HeadstartError(
+                f"{self.learner.num_envs} copies of the source do not share {self.skills} skills "
+                "evenly: set learner.num_envs to a multiple of skills"
+            )
+        if vars(self.learner).get("memory", "none") != "none":
+            raise HeadstartError("skills are of policies without a memory: set learner.memory none")
+        needed = super().requires()
+        hooks = needed.hooks | {"transform", "temperature"}
+        return Requirements(learns_on_target=True, episodes=self.skills, hooks=hooks)
+
+    @property
+    def pretraining(self) -> Method:
+        return type(self)(
+            steps=self.steps, skills=self.skills, temperature=self.temperature,
+            diversity=self.diversity, learner=self.learner,
+        )  # fmt: skip
+
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
+        return self._skilled(held, source.at_mean(), self.steps, None, 0, key)
+
+    def _skilled(
+        self, learner: Learner, source: Source, steps: int, gate: float | None, stage: int,
+        key: PRNGKeyArray,
+    ) -> Knowledge:  # fmt: skip
+        """Skills after so many steps, and what each returns in the source."""
+        init_key, train_key, seed_key, try_key = jax.random.split(key, 4)
+        skills = Skills(self.skills)
+        reward = self.diversity.reward(self.skills, learner.num_envs, gate)
+        state: State = learner.init(
+            skills.told(source.spec), init_key, Hooks(transform=reward), steps
+        )
+        state = train(
+            learner, source, steps, train_key, state=state, transform=reward, looks=skills,
+            stage=stage,
+        )  # fmt: skip
+        num = TRIED * self.skills
+        running = source.start(num, seed_from(seed_key))
+        told = Disguised(learner.policy(state), skills(num, try_key))
+        found = returns(told, running)[:, 0].reshape(TRIED, self.skills).mean(0)
+        learned: Any = {"returns": np.float32(found), "discriminator": discriminator(state)}
+        return learner.knowledge(state).with_part("skills", learned)
+
+    def adapt(
+        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
+    ) -> Iterator[ActorPolicy]:
+        seed_key, tune_key = jax.random.split(key)
+        known, total = trusted(self.learner), target.episodes_left or 0
+        policy = policy_from(knowledge, known)
+        order = np.argsort(-knowledge.parts["skills"]["returns"], kind="stable")
+        yield policy_from(skill_of(knowledge, int(order[0]), tuple(known)))
+        running = target.start(self.skills, seed_from(seed_key))
+        tried = episodes(Disguised(policy, SkillLook(jnp.asarray(order, jnp.int32))), running)
+        best = int(order[np.argmax(tried.returns)])
+        by_skill = dict(zip(order.tolist(), tried.returns.tolist(), strict=True))
+        log_round(target, tried, {"skill": best, "skill_returns": by_skill}, total)
+        yield from super().adapt(skill_of(knowledge, best, tuple(known)), source, target, tune_key)

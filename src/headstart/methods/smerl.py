@@ -1,0 +1,63 @@
+"""SMERL: many ways to solve the task (Kumar et al., NeurIPS 2020, 2010.14484).
+
+    r(s, a) + β 1[R(z) ≥ R* − ε |R*|] (log q(z | s′) − log p(z))
+
+Skills learn the task, and one that does it nearly as well as can be is paid for doing it in its own
+way. R* is what a policy of the same learner reaches with the first half of the steps; the skills
+have the second half. On the target each is tried once, and the best is fine-tuned.
+
+Differs from the paper in: the gate of a skill is decided by its mean return over its last episodes,
+which is what the paper's constraint is on, and not by that of the trajectory that a step is of; ε
+is relative to the size of R*, so that it means the same where returns are negative; where no return
+is known yet, the gate is closed.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from headstart.configuration import require
+from headstart.experience.source import Source, Target
+from headstart.experience.unroll import returns, seed_from
+from headstart.knowledge import Knowledge
+from headstart.learners.learner import MaxEntLearner
+from headstart.learners.train import train
+from headstart.methods.diayn import Diayn
+from headstart.methods.method import Method
+
+MEASURED = 32
+"""Episodes that R* is the mean of, with actions that are drawn, as those of skills in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smerl(Diayn):
+    """Learn many solutions in the source's mean, try each on the target, fine-tune the best."""
+
+    tolerance: float = 0.1
+    """ε: how far below R*, relative to its size, a skill may be that is paid for diversity."""
+    optimum: float | None = None
+    """R*; if it is given, skills have all the steps."""
+    curves: ClassVar[tuple[str, ...]] = ("skill_loss", "skill_bonus", "gates_open")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, 0, float("inf"), "tolerance")
+
+    @property
+    def pretraining(self) -> Method:
+        shared: Any = super().pretraining
+        return replace(shared, tolerance=self.tolerance, optimum=self.optimum)
+
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
+        single, steps, best = source.at_mean(), self.steps, self.optimum
+        held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
+        if best is None:
+            steps = self.steps // 2
+            alone: Any = train(held, single, steps, first_key)
+            running = single.start(MEASURED, seed_from(seed_key))
+            best = float(returns(held.policy(alone), running, key=draw_key).mean())
+        gate = best - self.tolerance * abs(best)
+        return self._skilled(held, single, steps, gate, 1, then_key)
