@@ -16,7 +16,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners.ppo import PPO
 from headstart.methods.method import Method
 from headstart.methods.source_only import SourceOnly
-from headstart.policies.actors import GaussianActor
+from headstart.policies.networks import MLP
 from headstart.policies.policy import ActorPolicy
 
 
@@ -42,5 +42,5 @@ class Cautious(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         (policy,) = super().adapt(knowledge, source, target, key)
-        last = cast(GaussianActor, policy.actor).mean.weights[-1] * self.shrink
-        yield eqx.tree_at(lambda p: p.actor.mean.weights[-1], policy, last)
+        last = cast(MLP, policy.actor.network).weights[-1] * self.shrink
+        yield eqx.tree_at(lambda p: p.actor.network.weights[-1], policy, last)
