@@ -1,14 +1,18 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
+from headstart import Domain, envs
 from headstart.cli.main import main
+from headstart.learners.ppo import PPO
 from small import TRACK_TOML
 
 TOML = (
@@ -163,3 +167,19 @@ def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
         assert "what was finished is kept" in process.stderr.read()
     time.sleep(0.5)
     assert not any(alive(pid) for pid in workers)
+
+
+def test_graft_shows_what_becomes_of_each_tensor(tmp_path, capsys):
+    learner = PPO(hidden=(8,))
+    state = learner.init(envs.spec_of(Domain("walker")), jax.random.key(0))
+    walker, hopper = str(tmp_path / "walker"), str(tmp_path / "hopper")
+    learner.knowledge(state).save(Path(walker))
+    assert main(["graft", walker, "hopper", "--save", hopper]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"policy/actor/mean/weights/0 +resized", said)
+    assert re.search(r"policy/actor/mean/biases/0 +copied", said)
+    assert "gone: thigh_left_joint" in said
+    assert "left behind" in said
+    assert main(["evaluate", hopper, "hopper", "--episodes", "1"]) == 0
+    assert main(["graft", walker, "runner"]) == 2
+    assert "no name is in both" in capsys.readouterr().err

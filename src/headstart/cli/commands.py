@@ -90,6 +90,31 @@ def evaluate_command(options: argparse.Namespace, _: Any) -> None:
     print(f"{domain}: return {returns.mean():.1f} ± {spread:.1f} (sd) over {len(returns)} episodes")
 
 
+def graft_command(options: argparse.Namespace, _: Any) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from headstart import envs
+    from headstart.knowledge import Knowledge
+    from headstart.transfer.graft import graft
+
+    domain = find_domain(options.domain)
+    found, rows = graft(Knowledge.load(options.knowledge), envs.spec_of(domain))
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for head in ("tensor", "fate", "why"):
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
+    if options.save is not None:
+        found.save(options.save)
+        print(options.save)
+
+
 def report_command(options: argparse.Namespace, _: Any) -> None:
     _reported(options.dir)
 

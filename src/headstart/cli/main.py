@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "one method on one problem from one seed",
     "compare": "methods side by side on one problem, and the report",
     "evaluate": "a policy on a domain",
+    "graft": "knowledge into other spaces of observations and actions: what fits, and what not",
     "report": "write DIR/report.html again",
     "check": "hold an environment to what it declares",
     "study": "re-run a published claim, or hold the stored results against it",
@@ -70,7 +71,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    listing, run, compare, evaluate, report, check, study = of.values()
+    listing, run, compare, evaluate, graft, report, check, study = of.values()
     listing.flag("--json", "for programs", action="store_true")
     run.word("problem", PROBLEM)
     run.word("method", "a name from `headstart list`, or module:Class")
@@ -90,9 +91,11 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         with_logs.flag("--sink", SINK, action="append", metavar="SINK")
     for with_folder in (run, compare, study):
         with_folder.flag("--out", "where runs are kept", Path("runs"), type=Path, metavar="DIR")
-    evaluate.word("knowledge", "a knowledge folder", type=Path)
-    evaluate.word("domain", "a problem, for its target, or an environment, as in "
-                  "hopper:torso_mass=7", metavar="DOMAIN|PROBLEM")  # fmt: skip
+    for with_knowledge in (evaluate, graft):
+        with_knowledge.word("knowledge", "a knowledge folder", type=Path)
+        with_knowledge.word("domain", "a problem, for its target, or an environment, as in "
+                            "hopper:torso_mass=7", metavar="DOMAIN|PROBLEM")  # fmt: skip
+    graft.flag("--save", "where the grafted knowledge is kept", type=Path, metavar="DIR")
     evaluate.flag("--episodes", "to be played", 20, type=_positive)
     evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
     report.word("dir", "as in runs/hopper-mass", type=Path)

@@ -52,6 +52,8 @@ class Archery(JaxEnvironment):
 
     name: str = "archery"
     horizon: int = 1
+    observation_names: tuple[str, ...] = ("beside", "shot")
+    action_names: tuple[str, ...] = ("angle",)
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:

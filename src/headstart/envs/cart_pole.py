@@ -61,6 +61,8 @@ class CartPole(JaxEnvironment):
     horizon: int = 250
     dt: float = DT
     starts_from_observations: bool = True
+    observation_names: tuple[str, ...] = ("x", "cos", "sin", "speed", "spin")
+    action_names: tuple[str, ...] = ("push",)
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:

@@ -31,6 +31,11 @@ class Environment(ABC):
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     horizon: int
+    observation_names: tuple[str, ...] = ()
+    """Of the entries of a plain vector, if they have any: by them, what was learned in one
+    environment is joined to another."""
+    action_names: tuple[str, ...] = ()
+    """Of the numbers of an action, or of what there is to choose from, if they have any."""
     dt: float = 0.02
     """Seconds of a step, for moving pictures."""
     experts: Mapping[str, Callable[..., Any]] = {}

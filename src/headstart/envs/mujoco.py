@@ -35,6 +35,11 @@ OUT_OF_REACH = 10_000.0
 """Metres: an episode of 50 s ends long before."""
 
 
+FREE_PLACES = ("x", "y", "z", "qw", "qx", "qy", "qz")
+FREE_SPEEDS = ("vx", "vy", "vz", "wx", "wy", "wz")
+"""Of a joint that leaves a body free: its place and turn, and how fast they change."""
+
+
 @dataclass(frozen=True)
 class Robot(HostEnvironment):
     """A walking robot."""
@@ -149,6 +154,23 @@ class Robot(HostEnvironment):
     @cached_property
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (self.model.nu,), np.float64)
+
+    @cached_property
+    def observation_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the joints, as the model names them."""
+        places: list[str] = []
+        speeds: list[str] = []
+        for j in range(self.model.njnt):
+            name, free = self.model.joint(j).name, self.model.jnt_type[j] == 0
+            places += [f"{name} {part}" for part in FREE_PLACES] if free else [name]
+            speeds += [f"{name} {part}" for part in FREE_SPEEDS] if free else [f"{name} speed"]
+        return (*places[self.hidden :], *speeds)
+
+    @cached_property
+    def action_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the joints that are driven."""
+        joints = [self.model.actuator(i).trnid[0] for i in range(self.model.nu)]
+        return tuple(self.model.joint(j).name for j in joints)
 
     @property
     def dt(self) -> float:

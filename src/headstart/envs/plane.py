@@ -56,6 +56,9 @@ class Plane(JaxEnvironment):
     name: str = "plane"
     horizon: int = 100
 
+    observation_names: tuple[str, ...] = ("x", "y", "x speed", "y speed")
+    action_names: tuple[str, ...] = ("push x", "push y")
+
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         return {

@@ -54,6 +54,9 @@ class Runner(JaxEnvironment):
     horizon: int = 50
     dt: float = DT
 
+    observation_names: tuple[str, ...] = ("x", "y", "x speed", "y speed")
+    action_names: tuple[str, ...] = ("push x", "push y")
+
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         return {

@@ -11,7 +11,7 @@ numbers. Everything inside Headstart sees groups.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +53,8 @@ class Group:
     shape: tuple[int, ...]
     kind: Literal["vector", "image", "choice"] = "vector"
     choices: tuple[int, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    """Of the entries of a vector, if the environment names them."""
 
     @property
     def dtype(self) -> str:
@@ -74,6 +76,8 @@ class Actions:
 
     shape: tuple[int, ...]
     choices: tuple[int, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    """Of its numbers, or of what there is to choose from, if the environment names them."""
 
     @property
     def discrete(self) -> bool:

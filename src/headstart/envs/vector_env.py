@@ -6,6 +6,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -350,13 +351,18 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
     Raises:
         HeadstartError: the environment has a group of its own by the name of one that is added.
     """
-    groups = groups_of(environment.name, environment.observation_space)
-    actions = actions_of(environment.name, environment.action_space)
+    groups, actions = _named(
+        environment,
+        groups_of(environment.name, environment.observation_space),
+        actions_of(environment.name, environment.action_space),
+    )
     added = {
         name: Group((len(shown),))
         for name, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
         if shown
     }
+    if CONTEXT in added:
+        added[CONTEXT] = replace(added[CONTEXT], names=domain.shows)
     if expert is not None:
         added[EXPERT] = _described(actions)
     for name in added.keys() & groups.keys():
@@ -366,6 +372,30 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
         )
     groups |= added
     return EnvSpec(environment.name, groups, actions, environment.horizon)
+
+
+def _named(
+    environment: Environment, groups: dict[str, Group], actions: Actions
+) -> tuple[dict[str, Group], Actions]:
+    """Groups and actions with the names that the environment gives them.
+
+    Raises:
+        HeadstartError: they are not as many as the entries, or two are the same.
+    """
+    seen, done = tuple(environment.observation_names), tuple(environment.action_names)
+    plain = groups.get("state", Group((0,)))
+    for what, names, size in (
+        ("observation_names", seen, plain.shape[0]),
+        ("action_names", done, actions.width),
+    ):
+        if names and (len(names) != size or len(set(names)) < size):
+            raise HeadstartError(
+                f"{environment.name} has {len(set(names))} different {what} for {size} entries: "
+                "give each one a name of its own"
+            )
+    if seen:
+        groups = {**groups, "state": replace(plain, names=seen)}
+    return groups, replace(actions, names=done)
 
 
 def _described(actions: Actions) -> Group:

@@ -256,6 +256,24 @@ def knowledge_of(policy: ActorPolicy) -> Knowledge:
     return Knowledge(parts, {"policy": description})
 
 
+def described_spaces(knowledge: Knowledge) -> tuple[dict[str, Group], Actions]:
+    """What the policy that knowledge holds reads, and how it acts.
+
+    Raises:
+        KnowledgeError: there is no policy, or its description is damaged.
+    """
+    stated = knowledge.metadata.get("policy")
+    if stated is None:
+        raise KnowledgeError("this knowledge holds no policy: it cannot be evaluated")
+    try:
+        groups = {name: _group(table) for name, table in stated["groups"].items()}
+        acts = stated["actions"]
+        shape, choices = (tuple(map(int, acts[name])) for name in ("shape", "choices"))
+        return groups, Actions(shape, choices, tuple(map(str, acts.get("names", ()))))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
+
+
 def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolicy:
     """The policy that the parts `policy`, and `statistics` or `encoder`, make.
 
@@ -267,12 +285,10 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         KnowledgeError: a part is absent, or does not fit the metadata, or an encoder is code that
             is not trusted.
     """
-    stated = knowledge.metadata.get("policy")
-    if stated is None:
-        raise KnowledgeError("this knowledge holds no policy: it cannot be evaluated")
+    groups, actions = described_spaces(knowledge)
+    stated = knowledge.metadata["policy"]
     try:
         key = jax.random.key(0)
-        groups = {name: _group(table) for name, table in stated["groups"].items()}
         kinds = {name: str(table["encoder"]) for name, table in stated["groups"].items()}
         named = [(kind, ENCODERS) for kind in kinds.values()]
         standing = [(stated["network"], STANDING)] if "network" in stated else []
@@ -284,7 +300,6 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
                     "you trust it, load it in Python by policy_from(knowledge, trusted=[…])"
                 )
         encoders = Encoders({name: built(kinds[name], groups[name], key) for name in groups})
-        actions = Actions(tuple(stated["actions"]["shape"]), tuple(stated["actions"]["choices"]))
         size = int(stated["memory_size"])
         memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
         hidden = tuple(map(int, stated["hidden"]))
@@ -322,4 +337,4 @@ def _group(table: dict[str, Any]) -> Group:
     shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
     if table["kind"] not in ("vector", "image", "choice"):
         raise ValueError(f"kind {table['kind']!r}")
-    return Group(shape, table["kind"], choices)
+    return Group(shape, table["kind"], choices, tuple(map(str, table.get("names", ()))))

@@ -1,0 +1,290 @@
+"""What was learned in one space, put into another: inputs and outputs that differ are joined.
+
+New inputs are not looked at: their weights are 0, so that a policy acts as it did whatever they
+are. A new number to act by is 0 in the mean. A new choice is as likely as the others are on
+average, so that the most likely one stays the most likely.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from headstart.envs.spec import PRIVILEGED, Actions, EnvSpec, Group
+from headstart.errors import KnowledgeError
+from headstart.knowledge import Knowledge
+from headstart.policies.policy import described_spaces
+
+Fate = Literal["copied", "resized", "fresh", "left behind"]
+Table = Mapping[str | int, str | int]
+"""From an entry of the new space to one of the old, by name or by number."""
+
+
+class Row(NamedTuple):
+    """What became of one tensor."""
+
+    tensor: str
+    fate: Fate
+    why: str
+
+
+class Grafted(NamedTuple):
+    """Knowledge for another space, and how it was made."""
+
+    knowledge: Knowledge
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Which entry of the old space each entry of the new one is; none where it is new."""
+
+    what: str
+    old: tuple[str, ...]
+    """Names, or numbers where there are none."""
+    new: tuple[str, ...]
+    entries: tuple[int | None, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing moves."""
+        return self.entries == tuple(range(len(self.old)))
+
+    def __str__(self) -> str:
+        kept = {entry for entry in self.entries if entry is not None}
+        fresh = [name for name, e in zip(self.new, self.entries, strict=True) if e is None]
+        lost = [name for i, name in enumerate(self.old) if i not in kept]
+        moved = [
+            f"{self.old[e]} → {name}"
+            for i, (name, e) in enumerate(zip(self.new, self.entries, strict=True))
+            if e is not None and (e != i or self.old[e] != name)
+        ]
+        said = {"new": fresh, "gone": lost, "moved": moved}
+        told = [f"{word}: {', '.join(names)}" for word, names in said.items() if names]
+        return f"{self.what}: {'; '.join(told) or 'the same'}"
+
+    def rows(self, array: np.ndarray, fill: np.ndarray | float = 0.0) -> np.ndarray:
+        """An array whose first axis goes by the old entries, with one that goes by the new."""
+        found = np.empty((len(self.entries), *array.shape[1:]), array.dtype)
+        for i, entry in enumerate(self.entries):
+            found[i] = fill if entry is None else array[entry]
+        return found
+
+
+def graft(
+    knowledge: Knowledge, spec: EnvSpec, tables: Mapping[str, Table] | None = None
+) -> Grafted:
+    """Knowledge of a policy, and of critics, for an environment of this spec.
+
+    Args:
+        knowledge: what was learned.
+        spec: what is observed and done where it is to be used.
+        tables: by observation group, and as `actions`: which old entry each new one is, where names
+            do not say so.
+
+    Raises:
+        KnowledgeError: there is no policy, or it has a memory, or nothing joins the spaces.
+    """
+    tables = tables or {}
+    groups, actions = described_spaces(knowledge)
+    stated = knowledge.metadata["policy"]
+    for kind in (stated["memory"], stated.get("network", "none")):
+        if kind != "none":
+            raise KnowledgeError(
+                f"a policy with a {kind} cannot be grafted: only networks of plain layers are; "
+                "graft what it was made of, or train one without"
+            )
+    for name in tables.keys() - groups.keys() - {"actions"}:
+        raise KnowledgeError(
+            f"there is a table for {name!r}, and the policy reads {', '.join(groups)}: name one of "
+            "these, or actions"
+        )
+    joins = {
+        name: _joined(name, group, _group_of(spec, name), tables.get(name))
+        for name, group in sorted(groups.items())
+    }
+    acts = _acting(actions, spec.actions, tables.get("actions"))
+    features = _beside(list(joins.values()))
+    maker = _Maker(stated, joins, features, acts)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    rows: list[Row] = []
+    for part, leaves in knowledge.parts.items():
+        made = maker.part(part, leaves)
+        parts |= {part: {n: a for n, (a, _) in made.items() if a is not None}} if made else {}
+        rows += [row for _, row in made.values()]
+    new_groups = {name: {**stated["groups"][name], **asdict(spec.groups[name])} for name in groups}
+    policy = {**stated, "groups": new_groups, "actions": asdict(spec.actions)}
+    kept = {part: leaves for part, leaves in parts.items() if leaves}
+    return Grafted(Knowledge(kept, {**knowledge.metadata, "policy": policy}), rows)
+
+
+class _Maker:
+    """Makes the tensors of one part after another."""
+
+    def __init__(
+        self, stated: Mapping[str, Any], joins: Mapping[str, Join], features: Join, acts: Join
+    ):
+        self.stated, self.joins, self.features, self.acts = stated, joins, features, acts
+        self.last = len(stated["hidden"])
+
+    def part(
+        self, part: str, leaves: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[np.ndarray | None, Row]]:
+        """Each leaf, or nothing where it is left behind, and its row."""
+        makers = {
+            "policy": self._policy, "critic": self._critic, "statistics": self._statistics,
+        }  # fmt: skip
+        if part in makers:
+            return {name: makers[part](name, array) for name, array in leaves.items()}
+        if part == "optimiser" and not (self.features.same and self.acts.same):
+            why = "moments are of the old shapes"
+            return {n: (None, Row(f"{part}/{n}", "left behind", why)) for n in leaves}
+        return {name: self._copied(part, name, array) for name, array in leaves.items()}
+
+    def _copied(self, part: str, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
+        return array, Row(f"{part}/{name}", "copied", "the same in both")
+
+    def _resized(
+        self, part: str, name: str, array: np.ndarray, join: Join
+    ) -> tuple[np.ndarray, Row]:
+        return array, Row(f"{part}/{name}", "resized", str(join))
+
+    def _statistics(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
+        join = self.joins[name.split("/")[0]]
+        if name.endswith("count") or join.same:
+            return self._copied("statistics", name, array)
+        fill = 1.0 if name.endswith("var") else 0.0
+        return self._resized("statistics", name, join.rows(array, fill), join)
+
+    def _policy(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
+        if name.endswith("weights/0"):
+            return self._entered("policy", name, array, self.features)
+        leaving = name.endswith((f"weights/{self.last}", f"biases/{self.last}", "slow_log_std"))
+        return self._left(name, array) if leaving else self._copied("policy", name, array)
+
+    def _left(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
+        """Outputs of the actor, along the last axis."""
+        if self.acts.same:
+            return self._copied("policy", name, array)
+        turned = np.moveaxis(array, -1, 0)
+        count = len(self.acts.old)
+        if self.stated["actor"] in ("categorical", "greedy"):
+            blocks = [self.acts.rows(turned, np.asarray(turned.mean(0)))]
+        else:
+            fill = np.asarray(turned.mean(0) if name.endswith("slow_log_std") else 0.0)
+            pieces = [turned[i : i + count] for i in range(0, len(turned), count)]
+            blocks = [self.acts.rows(piece, fill) for piece in pieces]
+        return self._resized("policy", name, np.moveaxis(np.concatenate(blocks), 0, -1), self.acts)
+
+    def _critic(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
+        if not name.endswith("weights/0"):
+            return self._copied("critic", name, array)
+        acts = [self.acts] if self.stated["actor"] == "squashed-gaussian" else []
+        further = len(array) - sum(len(join.old) for join in (self.features, *acts))
+        names = tuple(f"{PRIVILEGED}[{i}]" for i in range(further))
+        beside = Join(PRIVILEGED, names, names, tuple(range(further)))
+        return self._entered("critic", name, array, _beside([self.features, beside, *acts]))
+
+    def _entered(
+        self, part: str, name: str, array: np.ndarray, join: Join
+    ) -> tuple[np.ndarray, Row]:
+        """Inputs, along the first axis."""
+        if join.same:
+            return self._copied(part, name, array)
+        return self._resized(part, name, join.rows(array), join)
+
+
+def _beside(joins: Sequence[Join]) -> Join:
+    """Several spaces side by side."""
+    entries: list[int | None] = []
+    start = 0
+    for join in joins:
+        entries += [None if e is None else start + e for e in join.entries]
+        start += len(join.old)
+    old, new = (tuple(n for join in joins for n in getattr(join, side)) for side in ("old", "new"))
+    moved = [join.what for join in joins if not join.same]
+    return Join(" and ".join(moved) or "inputs", old, new, tuple(entries))
+
+
+def _group_of(spec: EnvSpec, name: str) -> Group:
+    if name not in spec.groups:
+        raise KnowledgeError(
+            f"the policy reads the group {name!r}, and {spec.name} shows {', '.join(spec.groups)}: "
+            "a whole group cannot be made up"
+        )
+    return spec.groups[name]
+
+
+def _joined(name: str, old: Group, new: Group, table: Table | None) -> Join:
+    if old.kind != new.kind or (old.kind != "vector" and old != new):
+        mend = (
+            "resize the images by a wrapper to those it was trained on"
+            if "image" in (old.kind, new.kind)
+            else "only vectors are joined entry by entry"
+        )
+        raise KnowledgeError(f"{name} was {old} and is {new}: {mend}")
+    if old.kind != "vector":
+        size = sum(old.choices) if old.kind == "choice" else 1
+        names = tuple(map(str, range(size)))
+        return Join(name, names, names, tuple(range(size)))
+    return join(name, (old.names, old.shape[0]), (new.names, new.shape[0]), table)
+
+
+def _acting(old: Actions, new: Actions, table: Table | None) -> Join:
+    several = any(a.discrete and a.shape for a in (old, new))
+    if old.discrete != new.discrete or (several and old != new):
+        raise KnowledgeError(
+            f"actions were {old} and are {new}: a choice cannot become a number, and several "
+            "choices at once are not joined"
+        )
+    return join("actions", (old.names, old.width), (new.names, new.width), table)
+
+
+def join(
+    what: str,
+    old: tuple[Sequence[str], int],
+    new: tuple[Sequence[str], int],
+    table: Table | None = None,
+) -> Join:
+    """Two spaces, each given by the names of its entries, if it has any, and their number.
+
+    Raises:
+        KnowledgeError: nothing joins them.
+    """
+    (old_names, old_size), (new_names, new_size) = old, new
+    olds, news = (
+        tuple(names) or tuple(map(str, range(size)))
+        for names, size in ((old_names, old_size), (new_names, new_size))
+    )
+    if table is not None:
+        pairs = {_entry(what, n, news): _entry(what, o, olds) for n, o in table.items()}
+        return Join(what, olds, news, tuple(pairs.get(i) for i in range(new_size)))
+    if old_names and new_names:
+        entries = tuple(olds.index(name) if name in olds else None for name in news)
+        if all(entry is None for entry in entries):
+            near = difflib.get_close_matches(news[0], olds, 1, 0.0)[0]
+            raise KnowledgeError(
+                f"{what}: no name is in both: they were {', '.join(olds)} and are "
+                f"{', '.join(news)} (the nearest to {news[0]} is {near}): give a table"
+            )
+        return Join(what, olds, news, entries)
+    if old_size != new_size:
+        raise KnowledgeError(
+            f"{what}: there were {old_size} and are {new_size}, and no names say which is which: "
+            "declare observation_names and action_names in the environment, or give a table"
+        )
+    return Join(what, olds, news, tuple(range(new_size)))
+
+
+def _entry(what: str, entry: str | int, names: Sequence[str]) -> int:
+    if str(entry) in names:
+        return names.index(str(entry))
+    if str(entry).isdigit() and int(entry) < len(names):
+        return int(entry)
+    near = difflib.get_close_matches(str(entry), names, 1, 0.0)
+    raise KnowledgeError(
+        f"{what}: the table has {entry!r}, and there are {', '.join(names)}: did you mean "
+        f"{near[0]!r}?"
+    )
