@@ -53,16 +53,17 @@ class Join:
         return self.entries == tuple(range(len(self.old)))
 
     def __str__(self) -> str:
-        kept = {entry for entry in self.entries if entry is not None}
+        kept = [entry for entry in self.entries if entry is not None]
         fresh = [name for name, e in zip(self.new, self.entries, strict=True) if e is None]
         lost = [name for i, name in enumerate(self.old) if i not in kept]
-        moved = [
-            f"{self.old[e]} → {name}"
-            for i, (name, e) in enumerate(zip(self.new, self.entries, strict=True))
-            if e is not None and (e != i or self.old[e] != name)
+        renamed = [
+            f"{self.old[e]} as {name}"
+            for name, e in zip(self.new, self.entries, strict=True)
+            if e is not None and self.old[e] != name
         ]
-        said = {"new": fresh, "gone": lost, "moved": moved}
+        said = {"new": fresh, "gone": lost, "taken": renamed}
         told = [f"{word}: {', '.join(names)}" for word, names in said.items() if names]
+        told += [] if kept == sorted(kept) else ["in another order"]
         return f"{self.what}: {'; '.join(told) or 'the same'}"
 
     def rows(self, array: np.ndarray, fill: np.ndarray | float = 0.0) -> np.ndarray:
