@@ -40,6 +40,17 @@ class Track(gymnasium.Env):
         return np.array([self.x, self.t / 10])
 
 
+class Wider(Track):
+    """Shows a number more, before the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+
+    def _obs(self):
+        return np.array([0.5, self.x, self.t / 10])
+
+
 class Idle(Track):
     """Declares a parameter that does nothing."""
 

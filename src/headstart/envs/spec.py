@@ -218,9 +218,19 @@ def check_alike(source: EnvSpec, target: EnvSpec) -> None:
                 f"the source's observations ({name}) are {group} and the target's "
                 f"{target.groups[name]}: what is learned in one must fit the other"
             )
+        _check_named(f"observations ({name})", group.names, target.groups[name].names)
     if source.actions != target.actions:
         raise HeadstartError(
             f"the source's actions are {source.actions} and the target's {target.actions}: what "
+            "is learned in one must fit the other"
+        )
+    _check_named("actions", source.actions.names, target.actions.names)
+
+
+def _check_named(what: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+    if here and there and here != there:
+        raise HeadstartError(
+            f"the source's {what} are {', '.join(here)} and the target's {', '.join(there)}: what "
             "is learned in one must fit the other"
         )
 

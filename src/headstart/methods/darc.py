@@ -88,6 +88,7 @@ class Darc(Method):
         return Requirements(
             steps=self.ratio.reference_steps(self.steps),
             episodes=int(self.finetune),
+            alike=True,
             hooks=frozenset({"transform"}),
         )
 

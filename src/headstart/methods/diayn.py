@@ -63,7 +63,7 @@ class Diayn(Finetune):
             raise HeadstartError("skills are of policies without a memory: set learner.memory none")
         needed = super().requires()
         hooks = needed.hooks | {"transform", "temperature"}
-        return Requirements(learns_on_target=True, episodes=self.skills, hooks=hooks)
+        return Requirements(learns_on_target=True, episodes=self.skills, alike=True, hooks=hooks)
 
     @property
     def pretraining(self) -> Method:

@@ -99,7 +99,9 @@ class DomainConfusion(Method):
                 f"of {self.steps} steps, {self._aligned} align a student, and the others train it: "
                 "set alignment between 0 and 1"
             )
-        return Requirements(observations=self.observations, hooks=frozenset({"auxiliary"}))
+        return Requirements(
+            observations=self.observations, alike=True, hooks=frozenset({"auxiliary"})
+        )
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretraining is not self:

@@ -67,7 +67,10 @@ class EPOptPosterior(Method):
 
     def requires(self) -> Requirements:
         return Requirements(
-            varied=True, starts_from_observations=True, hooks=self.pretraining.requires().hooks
+            varied=True,
+            starts_from_observations=True,
+            alike=True,
+            hooks=self.pretraining.requires().hooks,
         )
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:

@@ -100,7 +100,8 @@ class Finetune(Method):
             "kept": self.replay > 0,
         }
         hooks = frozenset(name for name, on in wanted.items() if on)
-        return Requirements(learns_on_target=True, hooks=hooks)
+        alike = self.anchor.needs_states or self.replay > 0
+        return Requirements(learns_on_target=True, alike=alike, hooks=hooks)
 
     @property
     def recipe(self) -> str:

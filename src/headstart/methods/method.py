@@ -52,6 +52,9 @@ class Requirements:
     """Whether the source's environment must be put into the state that an observation shows."""
     learns_on_target: bool = False
     """Whether the learner must learn from the target's rewards."""
+    alike: bool = False
+    """Whether source and target must have the same spaces: nothing that is learned in the one while
+    it adapts to the other can be grafted."""
     hooks: frozenset[str] = frozenset()
     """What the learner must accept: `auxiliary`, `transform` or `weights`."""
 

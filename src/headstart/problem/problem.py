@@ -37,6 +37,9 @@ class TransferProblem:
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method fields that differ here from their defaults, such as the length of pre-training."""
     description: str = ""
+    graft: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Where the spaces of source and target differ and names do not say how: by observation group,
+    and as `actions`, which of the source's entries each of the target's is, by name or number."""
 
     def __post_init__(self):
         for name in ("name", "description"):
@@ -44,9 +47,10 @@ class TransferProblem:
                 raise HeadstartError(f"{name} must be a text, got {getattr(self, name)!r}")
         if not isinstance(self.learner, Mapping):
             raise HeadstartError(f"learner must be a table of fields, got {self.learner!r}")
-        for name, table in self.methods.items():
-            if not isinstance(table, Mapping):
-                raise HeadstartError(f"methods.{name} must be a table of fields, got {table!r}")
+        for kind in ("methods", "graft"):
+            for name, table in getattr(self, kind).items():
+                if not isinstance(table, Mapping):
+                    raise HeadstartError(f"{kind}.{name} must be a table, got {table!r}")
         if not re.fullmatch(r"[\w.-]+", self.name) or self.name.startswith("."):
             raise HeadstartError(
                 f"a problem's name must be made of letters, digits, - and _, got {self.name!r}"
@@ -79,6 +83,7 @@ class TransferProblem:
             "sweep": {name: list(values) for name, values in self.sweep.items()},
             "learner": dict(self.learner),
             "methods": {name: dict(table) for name, table in self.methods.items()},
+            **({"graft": {k: dict(v) for k, v in self.graft.items()}} if self.graft else {}),
         }
 
 
@@ -93,7 +98,7 @@ def from_table(table: Mapping[str, Any], name: str = "problem") -> TransferProbl
     for key in ("source", "target"):
         if key not in table:
             raise HeadstartError(f"the problem has no [{key}] table: add one with an environment")
-    for key in ("access", "sweep", "learner", "methods"):
+    for key in ("access", "sweep", "learner", "methods", "graft"):
         if not isinstance(table.setdefault(key, {}), Mapping):
             raise HeadstartError(f"{key} must be a table, got {table[key]!r}")
     _check_keys("key of [access]", table["access"], {f.name for f in fields(Access)})

@@ -1,5 +1,6 @@
 """The report: one HTML file with everything inside, that opens from disk without a network."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from headstart.report.table import (
 )
 from headstart.report.views import stills
 from headstart.result import estimate, threshold_from
+from headstart.runs.run import GRAFT
 
 MOST_MAPS = 4
 """Methods, at most, whose moves are drawn."""
@@ -52,6 +54,7 @@ def write(compared: Compared) -> Path:
         meanings=meanings(results, problem),
         warnings=warnings(results, problem),
         recipes=recipes(jobs),
+        grafted=_grafted(folder, jobs),
         notes=notes(compared),
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
@@ -216,6 +219,15 @@ def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[st
         axis.set_title(label)
     fig.colorbar(lines, ax=axes, label=first.label, shrink=0.8)
     return {"svg": svg(fig, "moves"), "meaning": first.meaning, "single": len(labels) == 1}
+
+
+def _grafted(folder: Path, jobs: Jobs) -> list[dict[str, str]]:
+    """What became of each tensor of the first method that grafted, if any did."""
+    for label, job in jobs.items():
+        path = folder / label / str(job.seed) / GRAFT
+        if path.exists():
+            return json.loads(path.read_bytes())
+    return []
 
 
 def _sides(problem: TransferProblem):

@@ -25,6 +25,7 @@ from headstart.methods import METHODS
 from headstart.methods.method import Method
 from headstart.problem import TransferProblem, from_table
 from headstart.runs.logger import SINKS
+from headstart.transfer.graft import check_joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,15 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     check_domain(source, problem.source)
     check_domain(envs.find(problem.target.environment), problem.target)
     here, there = envs.spec_of(problem.source), envs.spec_of(problem.target)
-    check_alike(here, there)
+    learner, needs, access = method.learner, method.requires(), problem.access
+    unlike = differing(problem)
+    if unlike:
+        try:
+            check_joined(here, there, problem.graft)
+        except HeadstartError as why:
+            raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
+        if needs.alike:
+            raise HeadstartError(f"{name} needs spaces that are the same in both: {unlike}")
     shown, shown_there = problem.source.shows, problem.target.shows
     if shown and shown_there != shown:
         raise HeadstartError(
@@ -178,7 +187,6 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
         for value in values:
             swept = problem.target.with_parameters(**{parameter: value})
             check_domain(envs.find(swept.environment), swept)
-    learner, needs, access = method.learner, method.requires(), problem.access
     check_accepts(learner, needs.hooks, name)
     by_episodes = needs.learns_on_target or "weights" in needs.hooks
     if by_episodes and learner.on_policy and not isinstance(learner, OnPolicyLearner):
@@ -230,6 +238,18 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             )
     if learner.expert is None:  # an expert's student is only begun for a number of steps
         jax.eval_shape(partial(learner.init, here), jax.random.key(0))  # computes nothing
+
+
+def differing(problem: TransferProblem) -> str:
+    """In what the spaces of source and target differ, so that knowledge is grafted; nothing if they
+    do not."""
+    if problem.graft:
+        return "the problem says how its spaces are joined"
+    try:
+        check_alike(envs.spec_of(problem.source), envs.spec_of(problem.target))
+    except HeadstartError as unlike:
+        return str(unlike)
+    return ""
 
 
 def method_name(label: str) -> str:

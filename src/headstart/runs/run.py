@@ -7,6 +7,7 @@ knowledge, to the same bits.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -20,16 +21,20 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart import envs
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.policies.policy import ActorPolicy, knowledge_of
 from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.evaluation import evaluate, explore, sweep
-from headstart.runs.job import Job, versions
+from headstart.runs.job import Job, differing, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
+from headstart.transfer.graft import graft
 
+GRAFT = "graft.json"
+"""What became of each tensor where the target's spaces are others than the source's."""
 HARNESS = ("pretraining", "spent")
 """Metadata of knowledge that no method sees."""
 
@@ -69,7 +74,8 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     allowance = Allowance(meter, behaviour=access.behaviour)
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
-    policies = job.method.adapt(replace(knowledge, metadata=shown), source, target, adapt_key)
+    carried = _fitted(job, replace(knowledge, metadata=shown))
+    policies = job.method.adapt(carried, source, target, adapt_key)
     scoring = Scoring(job, logger, progress)
     for policy in policies:
         scoring.take(policy, meter)
@@ -94,6 +100,17 @@ def _run(job: Job, progress: ShowProgress) -> Result:
         versions=versions(),
         sweep=swept,
     )
+
+
+def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
+    """Knowledge as the target can use it; how it was grafted, if it was, is in `graft.json`."""
+    already = job.method.unlimited or "policy" not in knowledge.metadata
+    if already or not differing(job.problem):
+        return knowledge
+    found = graft(knowledge, envs.spec_of(job.problem.target), job.problem.graft)
+    rows = [row._asdict() for row in found.rows]
+    write_atomically(job.folder / GRAFT, json.dumps(rows, indent=1).encode())
+    return found.knowledge
 
 
 class Scoring:
@@ -139,10 +156,13 @@ class Scoring:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns = evaluate(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
-                back = self._job.method.in_source(self._policies[-1])
+                home = np.zeros(0)
+                if not differing(problem):
+                    back = self._job.method.in_source(self._policies[-1])
+                    home = evaluate(problem.source, back, *asked[1:])
                 shot = Shot(
                     at, self._taken[1], returns.tolist(), sampled.tolist(),
-                    evaluate(problem.source, back, *asked[1:]).tolist(),
+                    home.tolist(),
                     np.percentile(entropy, PERCENTILES).round(4).tolist(),
                 )  # fmt: skip
             self.shots.append(shot)
@@ -151,7 +171,8 @@ class Scoring:
             self._logger.log(
                 {
                     "phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score,
-                    "source_mean": shot.source_score, "entropy": shot.entropy,
+                    "source_mean": shot.source_score if shot.source else None,
+                    "entropy": shot.entropy,
                 }
             )  # fmt: skip
 

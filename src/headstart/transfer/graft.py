@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from headstart.envs.spec import PRIVILEGED, Actions, EnvSpec, Group
+from headstart.envs.spec import EXPERT, PRIVILEGED, Actions, EnvSpec, Group
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge
 from headstart.policies.policy import described_spaces
 
 Fate = Literal["copied", "resized", "fresh", "left behind"]
-Table = Mapping[str | int, str | int]
+Table = Mapping[Any, Any]
 """From an entry of the new space to one of the old, by name or by number."""
 
 
@@ -119,6 +119,16 @@ def graft(
     policy = {**stated, "groups": new_groups, "actions": asdict(spec.actions)}
     kept = {part: leaves for part, leaves in parts.items() if leaves}
     return Grafted(Knowledge(kept, {**knowledge.metadata, "policy": policy}), rows)
+
+
+def check_joined(source: EnvSpec, target: EnvSpec, tables: Mapping[str, Table]) -> None:
+    """Raises:
+    KnowledgeError: nothing joins what a policy of the source reads and does to the target's.
+    """
+    read = {n: g for n, g in source.groups.items() if n not in (PRIVILEGED, EXPERT)}
+    for name, group in read.items():
+        _joined(name, group, _group_of(target, name), tables.get(name))
+    _acting(source.actions, target.actions, tables.get("actions"))
 
 
 class _Maker:
