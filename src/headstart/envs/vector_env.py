@@ -361,8 +361,6 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
         for name, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
         if shown
     }
-    if CONTEXT in added:
-        added[CONTEXT] = replace(added[CONTEXT], names=domain.shows)
     if expert is not None:
         added[EXPERT] = _described(actions)
     for name in added.keys() & groups.keys():
