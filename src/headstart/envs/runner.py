@@ -1,7 +1,7 @@
 """A point mass that is rewarded for getting away from where it started, whichever way.
 
-On an open plane every direction is as good as any other. In a hallway one is: who has settled on
-another in the open runs into a wall there.
+On an open plane every direction is as good as any other. Between walls one may be: who has settled
+on another in the open runs into a wall there.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from headstart.envs.plane import (
 )
 from headstart.envs.spec import Parameter
 
-OPEN = 100.0  # metres, half the width of a hallway whose walls are out of reach
+OPEN = 100.0  # metres, to walls that are out of reach
 METRES = 10.0  # that an observed position of 1 stands for
 REACH = 11.0  # metres either way in a picture
 
@@ -44,10 +44,13 @@ class Runner(JaxEnvironment):
 
         (|x'| − |x|) / (FULL_SPEED · DT)
 
-    or, where it is `directed`, how far it came in the direction that it is to run in. The action is
-    a push in x and y, shortened to length 1 where it is longer. Who meets a wall stops. The
-    hallway is closed behind the start. The observation is the position in units of `METRES` and the
-    velocity in units of full speed; it tells nothing of walls or directions.
+    or, as far as it is to run `towards` a direction w, how far it came that way:
+
+        ((1 − |w|) (|x'| − |x|) + w · (x' − x)) / (FULL_SPEED · DT)
+
+    The action is a push in x and y, shortened to length 1 where it is longer. Who meets a wall
+    stops. The observation is the position in units of `METRES` and the velocity in units of full
+    speed; it tells nothing of walls or directions.
     """
 
     name: str = "runner"
@@ -59,11 +62,13 @@ class Runner(JaxEnvironment):
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        return {
-            "hallway": Parameter(OPEN, 0.3, OPEN, "m", "half its width; 100: an open plane"),
-            "leads": Parameter(0.0, -180.0, 180.0, "°", "where the hallway leads, from the east"),
-            "directed": Parameter(0, 0, 1, "", "1: only one direction is rewarded", integer=True),
-            "direction": Parameter(0.0, -180.0, 180.0, "°", "the direction that is then rewarded"),
+        walls = {
+            side: Parameter(OPEN, 0.3, OPEN, "m", f"from the start to the {side} wall; 100: none")
+            for side in ("east", "north", "west", "south")
+        }
+        return walls | {
+            f"towards_{axis}": Parameter(0.0, -1.0, 1.0, "1", f"{axis} of the direction to run in")
+            for axis in "xy"
         }
 
     @cached_property
@@ -82,19 +87,15 @@ class Runner(JaxEnvironment):
         self, state: State, action: jax.Array, p: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[State, jax.Array, jax.Array]:
         moved = glided(state, action, DRAG)
-        along, across = _axes(p["leads"])
-        place = jnp.stack([moved.position @ along, moved.position @ across])
-        lowest = jnp.stack([-p["hallway"], -p["hallway"]])
-        inside = jnp.clip(place, lowest, jnp.stack([OPEN, p["hallway"]]))
-        met = (inside != place).any()
-        position = inside[0] * along + inside[1] * across
-        # In the open nothing is turned there and back, so that nothing is rounded.
-        position = jnp.where(met, position, moved.position)
+        low = jnp.stack([-p["west"], -p["south"]])
+        position = jnp.clip(moved.position, low, jnp.stack([p["east"], p["north"]]))
+        met = (position != moved.position).any()
         after = State(position, jnp.where(met, 0.0, moved.velocity))
-        way = _axes(p["direction"])[0]
+        way = jnp.stack([p["towards_x"], p["towards_y"]])
         away = length(after.position) - length(state.position)
-        gained = jnp.where(p["directed"] > 0, (after.position - state.position) @ way, away)
-        return after, gained / (FULL_SPEED * DT), jnp.bool_(False)
+        along = ((after.position - state.position) * way).sum()
+        free = 1.0 - jnp.minimum(jnp.sqrt((way**2).sum()), 1.0)
+        return after, (free * away + along) / (FULL_SPEED * DT), jnp.bool_(False)
 
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         return jnp.concatenate([state.position / METRES, state.velocity / FULL_SPEED])
@@ -126,29 +127,20 @@ class Runner(JaxEnvironment):
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
     def floor_map(self, p: Mapping[str, float]) -> FloorMap:
-        """10 m either way from above, in metres, with the hallway's walls."""
+        """11 m either way from above, in metres, with the walls that are near."""
         bounds = (-REACH, REACH, -REACH, REACH)
         return FloorMap(bounds, [], {"start": (0.0, 0.0)}, _walls(p))
 
 
-def _axes(degrees: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Unit vectors along a direction and to the left of it."""
-    angle = jnp.deg2rad(degrees)
-    along = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-    return along, jnp.stack([-along[1], along[0]])
-
-
 def _walls(p: Mapping[str, float]) -> list[list[tuple[float, float]]]:
-    """Lines of walls, if there are any near."""
-    half = p["hallway"]
-    if half >= OPEN:
-        return []
-    angle = np.deg2rad(p["leads"])
-    along = np.array([np.cos(angle), np.sin(angle)])
-    left = np.array([-along[1], along[0]])
-    far = 2 * METRES * along
-    corners = [far + half * left, half * (left - along), -half * (left + along), far - half * left]
-    return [[(float(x), float(y)) for x, y in corners]]
+    """Lines of the walls that are near, from corner to corner or out of sight."""
+    far = 2 * REACH
+    east, north, west, south = (min(p[side], far) for side in ("east", "north", "west", "south"))
+    sides = {
+        "east": [(east, -south), (east, north)], "north": [(east, north), (-west, north)],
+        "west": [(-west, north), (-west, -south)], "south": [(-west, -south), (east, -south)],
+    }  # fmt: skip
+    return [line for side, line in sides.items() if p[side] < OPEN]
 
 
 runner = Runner()

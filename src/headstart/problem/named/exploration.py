@@ -15,9 +15,9 @@ RUNNER = {
 PROBLEMS = (
     TransferProblem(
         name="hallway",
-        description="From an open plane, where every direction is as good, to a hallway",
+        description="From an open plane, where every direction is as good, to a hallway north",
         source=Domain("runner"),
-        target=Domain("runner", hallway=1.0, leads=90.0),
+        target=Domain("runner", east=1.0, west=1.0, south=1.0),
         access=Access(shots=(0, 5, 10, 20, 40, 80)),
         episodes=32,
         learner=RUNNER,
