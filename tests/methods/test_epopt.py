@@ -101,5 +101,5 @@ def test_the_posterior_hears_of_every_episode_and_a_round_that_is_not_whole_is_n
     # Schedules go on from their middle: half of it for ε = 1, half for the worst.
     assert spans == [(0.5, 0.75), (0.75, 1.0)] * rounds
     assert method.requires() == Requirements(
-        varied=True, starts_from_observations=True, hooks=frozenset({"weights"})
+        varied=True, starts_from_observations=True, alike=True, hooks=frozenset({"weights"})
     )

@@ -28,8 +28,8 @@ class GymnasiumEnvironment(HostEnvironment):
         self.name, self._make = name, make
         env = make()
         self.parameters: Mapping[str, Parameter] = dict(getattr(env.unwrapped, "parameters", {}))
-        for name in ("observation_names", "action_names"):
-            setattr(self, name, tuple(getattr(env.unwrapped, name, ())))
+        self.observation_names = tuple(getattr(env.unwrapped, "observation_names", ()))
+        self.action_names = tuple(getattr(env.unwrapped, "action_names", ()))
         limit = env.spec.max_episode_steps if env.spec else None
         self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
         self.observation_space, self.action_space = env.observation_space, env.action_space

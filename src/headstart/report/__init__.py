@@ -53,7 +53,7 @@ def write(compared: Compared) -> Path:
         first_shot=first_shot(problem),
         meanings=meanings(results, problem),
         warnings=warnings(results, problem),
-        recipes=recipes(jobs),
+        recipes=recipes(compared),
         grafted=_grafted(folder, jobs),
         notes=notes(compared),
         threshold=threshold,

@@ -116,7 +116,7 @@ def summary(compared: Compared) -> Group:
         taken = f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"
         table.add_row(label, *returns, *taken)
     said = [f"{label} {meaning}" for label, meaning in meanings(results, problem).items()]
-    said += [f"{label}, its recipe: {recipe}." for label, recipe in recipes(compared.jobs).items()]
+    said += [f"{label}, its recipe: {recipe}." for label, recipe in recipes(compared).items()]
     said += notes(compared)
     said += [f"Beware: {warning}" for warning in warnings(results, problem)]
     return Group(table, *(Text(sentence) for sentence in said))
@@ -127,9 +127,10 @@ def meanings(results: Results, problem: TransferProblem) -> dict[str, str]:
     return {label: _meaning(label, results, problem.access.shots) for label in results}
 
 
-def recipes(jobs: Jobs) -> dict[str, str]:
+def recipes(compared: Compared) -> dict[str, str]:
     """What was on of the methods whose parts can be switched off."""
-    return {label: job.method.recipe for label, job in jobs.items() if job.method.recipe}
+    told = {label: job.method.recipe for label, job in compared.jobs.items()}
+    return {label: recipe for label, recipe in told.items() if recipe}
 
 
 def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:
