@@ -36,7 +36,8 @@ from headstart.transfer.anchor import Anchoring
 
 WAYS = 32
 """Episodes that a report draws."""
-AFRESH = ("optimiser", "returns")
+NAMED = ("optimiser", "returns")
+"""Parts that `fresh` may name whoever learns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Finetune(Method):
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
-    fresh: tuple[str, ...] = AFRESH
+    fresh: tuple[str, ...] = ("optimiser",)
     """The parts that start afresh; the rest is carried. `returns` is how much the scale counts that
     PPO's critic has its values in, `optimiser` is Adam's moments."""
     rates: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class Finetune(Method):
             memory and states without their history would be learned from.
         """
         factors, parts = self.factors(), self.learner.parts
-        for part in (*(p for p in self.fresh if p not in AFRESH), *factors):
+        for part in (*(p for p in self.fresh if p not in NAMED), *factors):
             if part not in parts:
                 raise unknown(f"part that {type(self.learner).__name__} learns", part, parts)
         if self.anchor.needs_states and vars(self.learner).get("memory", "none") != "none":
