@@ -65,12 +65,12 @@ def test_forward_transfer_by_hand():
     scratch = [result([k] * 4, "scratch", seed) for seed, k in enumerate((10, 20))]
     runs = [result([k] * 4, seed=seed) for seed, k in enumerate((35, 50))]
     forward = transfer(runs, scratch, None, best=60).forward
-    assert forward.value == pytest.approx((25 / 50 + 30 / 40) / 2)
+    assert forward.value == pytest.approx((25 / 45 + 30 / 45) / 2)
     alone = transfer(scratch, scratch, None, best=60).forward
     assert (alone.value, alone.low, alone.high) == (0, 0, 0)
     worse = transfer([result([0] * 4)], scratch, None, best=60).forward
-    assert worse.value == pytest.approx(-10 / 50)
-    for best in (None, 10):  # what could be had is not more than scratch has
+    assert worse.value == pytest.approx(-10 / 45)
+    for best in (None, 15):  # what could be had is not more than scratch has
         assert transfer(runs[:1], scratch, None, best).forward is None
     assert transfer(runs, [], None, best=60).forward is None
 

@@ -195,8 +195,9 @@ class Transfer:
     jumpstart: Estimate | None
     """First return above scratch's, seed by seed; absent without scratch."""
     forward: Estimate | None
-    """The area above scratch's as a share of what there was to gain, seed by seed (Wołczyk et al.,
-    2021): 0 is scratch, 1 the oracle from the first episode on; absent without either."""
+    """The area above scratch's, seed by seed, as a share of what scratch left to be gained
+    (Wołczyk et al., 2021): 0 is scratch, 1 the oracle from the first episode on; absent without
+    either."""
     backward: Estimate | None
     """Return in the source after the last shot minus that at the first, seed by seed: below 0,
     forgetting; absent in results of older versions."""
@@ -220,11 +221,8 @@ def transfer(
     alone = {result.seed: result for result in scratch}
     beside = [(r, alone[r.seed]) for r in results if r.seed in alone]
     gains = [r.shots[0].score - other.shots[0].score for r, other in beside]
-    forward = [
-        (area(r) - area(other)) / (best - area(other))
-        for r, other in beside
-        if best is not None and best > area(other)
-    ]
+    gain = best - iqm([area(other) for other in scratch]) if best is not None and scratch else 0.0
+    forward = [(area(r) - area(other)) / gain for r, other in beside] if gain > 0 else []
     ends = [(r.shots[0], r.shots[-1]) for r in results if r.shots[0].source]
     kept = [last.source_score - first.source_score for first, last in ends]
     return Transfer(

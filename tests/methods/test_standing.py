@@ -118,8 +118,13 @@ def test_columns_forget_nothing_to_the_bit(learner, tmp_path):
 
 def test_what_stands_on_nothing_is_refused(tmp_path):
     for fields, says in (
-        ({"fresh": "policy"}, "progressive stands on the source's policy: leave fresh policy out"),
-        ({"reset_every": 5}, "leave reset_every out, or use finetune"),
+        (
+            {"fresh": "policy"},
+            "stands on the source's policy as it is: leave out fresh",
+        ),
+        ({"reset_every": 5}, "leave out reset_every, or use finetune"),
+        ({"anchor.kind": "l2"}, "leave out anchor.kind l2"),
+        ({"rates": "statistics=1"}, "leave out rates of statistics and encoder"),
         ({"learner.memory": "gru"}, "progressive takes policies without a memory: set learner.mem"),
     ):
         with pytest.raises(HeadstartError, match=says):

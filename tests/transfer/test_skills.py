@@ -20,6 +20,7 @@ from headstart.learners.sac import SAC
 from headstart.methods.diayn import Diayn
 from headstart.methods.smerl import Smerl
 from headstart.policies.policy import policy_from
+from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import make_job, prepare
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 from headstart.runs.run import run
@@ -222,3 +223,27 @@ def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):
     told = Smerl(steps=100, optimum=-20.0, tolerance=0.1, learner=SAC_SMALL)
     told.pretrain(CountedSource(TRACK.source), target, KEY)
     assert gates == [(100, pytest.approx(-22.0))]
+
+
+def test_smerl_that_goes_on_does_not_measure_again(monkeypatch, tmp_path):
+    """The checkpoint of its second half holds the gate."""
+    found = []
+
+    class Half(CountedSource):
+        def at_mean(self):
+            return self
+
+    class Saved(Checkpointer):
+        def load(self):
+            return {"loop/stage": np.array(1)}
+
+    def skilled(self, learner, source, steps, gate, stage, key):
+        found.append((steps, gate))
+        return Knowledge()
+
+    monkeypatch.setattr(Diayn, "_skilled", skilled)
+    target = MeteredTarget(TRACK.target, Allowance(Meter()))
+    source = Half(TRACK.source, Meter(), None, Saved(tmp_path, {}))
+    Smerl(steps=100, learner=SAC_SMALL).pretrain(source, target, KEY)
+    assert found == [(50, 0.0)]
+    assert source.steps == 0

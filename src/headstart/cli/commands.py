@@ -97,10 +97,15 @@ def graft_command(options: argparse.Namespace, _: Any) -> None:
 
     from headstart import envs
     from headstart.knowledge import Knowledge
+    from headstart.problem.named import find
     from headstart.transfer.graft import graft
 
     domain = find_domain(options.domain)
-    found, rows = graft(Knowledge.load(options.knowledge), envs.spec_of(domain))
+    try:
+        tables = find(options.domain).graft
+    except HeadstartError:  # an environment
+        tables = {}
+    found, rows = graft(Knowledge.load(options.knowledge), envs.spec_of(domain), tables)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for head in ("tensor", "fate", "why"):
         table.add_column(head, overflow="fold")

@@ -120,7 +120,7 @@ class SAC:
     accepts: ClassVar[frozenset[str]] = frozenset(
         {"anchor", "kept", "rates", "temperature", "transform"}
     )
-    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "encoder", "optimiser")
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "optimiser")
     on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 

@@ -196,8 +196,8 @@ class Plan(Protocol):
         """Of the next updates, after a share of the target's episodes."""
         ...
 
-    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
-        """The state after so many episodes, and the updates that they brought."""
+    def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        """The state to be updated from a round of episodes, so many of which came before it."""
         ...
 
 
@@ -207,7 +207,7 @@ class Plain:
     def hooks(self, share: float) -> Hooks:
         return NO_HOOKS
 
-    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+    def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
         return state
 
 
@@ -258,6 +258,7 @@ def improve(
         hooks = plan.hooks((total - left) / total)
         envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
         tried = episodes(learner.behaviour(state, progress), envs, key=act_key)
+        state = plan.before(state, total - left, jax.random.fold_in(round_key, 1))
         if learner.on_policy:
             whole = cast(OnPolicyLearner, learner).arranged(tried)
             state, log = learner.update(state, whole, progress, hooks, update_key)
@@ -271,7 +272,6 @@ def improve(
                 logs += [log] if log else []
         iteration += 1
         left -= envs.num
-        state = plan.between(state, total - left, jax.random.fold_in(round_key, 1))
         names = logs[0] if logs else ()
         log_round(
             target, tried, {n: float(np.mean([log[n] for log in logs])) for n in names}, total

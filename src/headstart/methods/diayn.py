@@ -27,6 +27,7 @@ from headstart.learners.train import log_round, train
 from headstart.methods.finetune import Finetune
 from headstart.methods.method import Method, Requirements, trusted
 from headstart.policies.policy import ActorPolicy, policy_from
+from headstart.problem.domain import Domain
 from headstart.transfer.skills import Diversity, SkillLook, Skills, discriminator, skill_of
 
 TRIED = 4
@@ -61,9 +62,13 @@ class Diayn(Finetune):
             )
         if vars(self.learner).get("memory", "none") != "none":
             raise HeadstartError("skills are of policies without a memory: set learner.memory none")
+        if vars(self.learner).get("n_step", 1) != 1:
+            raise HeadstartError("skills are paid step by step: set learner.n_step to 1")
         needed = super().requires()
         hooks = needed.hooks | {"transform", "temperature"}
-        return Requirements(learns_on_target=True, episodes=self.skills, alike=True, hooks=hooks)
+        return Requirements(
+            learns_on_target=True, episodes=self.skills + needed.episodes, alike=True, hooks=hooks
+        )
 
     @property
     def pretraining(self) -> Method:
@@ -97,6 +102,10 @@ class Diayn(Finetune):
         found = returns(told, running)[:, 0].reshape(TRIED, self.skills).mean(0)
         learned: Any = {"returns": np.float32(found), "discriminator": discriminator(state)}
         return learner.knowledge(state).with_part("skills", learned)
+
+    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> None:
+        """The carried policy is many, and none of them the one."""
+        return None
 
     def adapt(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray

@@ -24,11 +24,12 @@ from headstart.experience.source import Source, Target
 from headstart.experience.unroll import begin, play, seed_from
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import Anchor, Hooks, Learner, Rates, State
+from headstart.learners.off_policy import OffPolicy
 from headstart.learners.resets import with_fresh_layers
 from headstart.learners.train import Collector, improve
 from headstart.methods.method import Method, Moves, Requirements, trusted
 from headstart.methods.source_only import SourceOnly
-from headstart.policies.actors import LOG_STD_RATE, GaussianActor
+from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
 from headstart.policies.networks import rows
 from headstart.policies.policy import ActorPolicy, Watched, policy_from
 from headstart.problem.domain import Domain
@@ -36,8 +37,8 @@ from headstart.transfer.anchor import Anchoring
 
 WAYS = 32
 """Episodes that a report draws."""
-NAMED = ("optimiser", "returns")
-"""Parts that `fresh` may name whoever learns."""
+RATED = ("policy", "critic", "encoder", "statistics", "temperature")
+"""Parts that have a learning rate, or go on counting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +87,29 @@ class Finetune(Method):
         HeadstartError: a part is named that the learner does not learn, or the learner has a
             memory and states without their history would be learned from.
         """
-        factors, parts = self.factors(), self.learner.parts
-        for part in (*(p for p in self.fresh if p not in NAMED), *factors):
-            if part not in parts:
-                raise unknown(f"part that {type(self.learner).__name__} learns", part, parts)
+        factors, learner, who = self.factors(), self.learner, type(self.learner).__name__
+        rated = [part for part in learner.parts if part in RATED]
+        for named, parts in ((self.fresh, learner.parts), (factors, rated)):
+            for part in named:
+                if part not in parts:
+                    raise unknown(f"part that {who} learns", part, parts)
+        if factors.get("statistics", 1.0) not in (0.0, 1.0):
+            raise HeadstartError("statistics count or do not: their rate is 0 or 1")
+        if self.warmup and "critic" not in learner.parts:
+            raise HeadstartError(f"{who} has no critic beside its policy to warm up: set warmup 0")
+        if self.reset_every and learner.on_policy:
+            raise HeadstartError(
+                f"{who} forgets what it learned from, and nothing would train fresh layers again: "
+                "set reset_every 0, or use a learner that replays"
+            )
+        if self.replay and isinstance(learner, OffPolicy):
+            kept, length = round(self.replay * learner.windows), learner.length
+            if not 1 <= kept < learner.windows or self.kept < learner.num_envs * length:
+                raise HeadstartError(
+                    f"{100 * self.replay:g} % of a batch of {learner.windows} windows of {length} "
+                    f"steps, from {self.kept} kept ones of {learner.num_envs} copies, cannot be "
+                    "drawn: change replay, kept or learner.batch_size"
+                )
         if self.anchor.needs_states and vars(self.learner).get("memory", "none") != "none":
             raise HeadstartError(
                 f"anchor.kind {self.anchor.kind} takes states one by one, and the learner has a "
@@ -102,7 +122,8 @@ class Finetune(Method):
         }
         hooks = frozenset(name for name, on in wanted.items() if on)
         alike = self.anchor.needs_states or self.replay > 0
-        return Requirements(learns_on_target=True, alike=alike, hooks=hooks)
+        episodes = self.warmup + 1 if self.warmup else 0
+        return Requirements(learns_on_target=True, episodes=episodes, alike=alike, hooks=hooks)
 
     @property
     def recipe(self) -> str:
@@ -155,15 +176,19 @@ class Finetune(Method):
         learner = replace(self.learner, learning_rate=self.learning_rate)
         carried = knowledge.without(*self.fresh)
         state: Any = self.begun(learner, carried, learner.init(target.spec, init_key), init_key)
-        actor = state.policy.actor
-        if self.log_std is not None and isinstance(actor, GaussianActor):
-            raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
-            state = eqx.tree_at(lambda s: s.policy.actor.slow_log_std, state, raised)
+        state = eqx.tree_at(lambda s: s.policy.actor, state, self._raised(state.policy.actor))
         plan = self._plan(knowledge, source, target, jax.random.fold_in(key, 2))
         explores = "policy" not in carried.parts
         return improve(
             learner, target, state, self.episodes_per_update, improve_key, explores, plan
         )
+
+    def _raised(self, actor: AbstractActor) -> AbstractActor:
+        """The same, and a Gaussian with a deviation that explores."""
+        if self.log_std is None or not isinstance(actor, GaussianActor):
+            return actor
+        raised = jnp.maximum(actor.log_std, self.log_std) / LOG_STD_RATE
+        return eqx.tree_at(lambda a: a.slow_log_std, actor, raised)
 
     def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
         """The learner's state at the start of adaptation."""
@@ -185,14 +210,17 @@ class Finetune(Method):
                 kept = collector.collect(policy, -(-self.kept // num), steps_key)
                 obs, replay = jax.tree.map(jnp.asarray, rows(kept.steps.obs)), collector.replay
             if self.anchor.kind != "none":
-                anchor = self.anchor.anchor(policy, obs, anchor_key)
+                near = eqx.tree_at(lambda p: p.actor, policy, self._raised(policy.actor))
+                anchor = self.anchor.anchor(near, obs, anchor_key)
         total = target.episodes_left or 0
         return Recipe(self, self.factors(), target, total, anchor, replay)
 
-    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves:
+    def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves | None:
         """The ways that the carried policy goes in the source, and its entropy on each."""
         carried = Watched(policy_from(knowledge, trusted(self.learner)))
         running, key = envs.start(source.at_mean(), WAYS, 0), jax.random.key(0)
+        if carried.reads != ("state",):
+            return None
         played = [
             (seen.obs["state"], seen.step.next_obs["state"], seen.carry.memory[1][seen.rows])
             for seen in play(carried, running, begin(carried, running), key, rounds=1)
@@ -232,7 +260,7 @@ class Recipe:
             anchor = eqx.tree_at(lambda a: a.weight, anchor, weight)
         return Hooks(
             anchor=anchor,
-            rates=self._rates(share * self.total < self.method.warmup),
+            rates=self._rates(round(share * self.total) < self.method.warmup),
             kept=self.kept,
             kept_share=self.method.replay,
         )
@@ -242,13 +270,13 @@ class Recipe:
             return None
         factors = {k: jnp.float32(v) for k, v in self.factors.items() if k != "statistics"}
         if warming:
-            factors |= {"policy": jnp.float32(0.0), "encoder": jnp.float32(0.0)}
+            factors |= dict.fromkeys(("policy", "encoder", "temperature"), jnp.float32(0.0))
         every = {name: jnp.float32(1.0) for name in ("policy", "critic", "encoder", "temperature")}
-        counts = self.factors.get("statistics", 1.0) > 0
+        counts = self.factors.get("statistics", 1.0) > 0 and not warming
         return Rates(**(every | factors), statistics=counts)
 
-    def between(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
-        """The state after so many episodes: its last layers fresh, if it is time."""
+    def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        """The state to be updated after so many episodes: its last layers fresh, if it is time."""
         every = self.method.reset_every
         if not every or episodes // every == self.resets:
             return state

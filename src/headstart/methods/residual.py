@@ -41,10 +41,17 @@ class Residual(Finetune):
                 f"{self.network} takes policies without a memory: set learner.memory to none, or "
                 "use finetune"
             )
-        if "policy" in self.fresh or self.reset_every:
-            what = "reset_every" if self.reset_every else "fresh policy"
+        kept = {"policy", "statistics", "encoder"}
+        unfit = {
+            "reset_every": self.reset_every,
+            f"anchor.kind {self.anchor.kind}": self.anchor.kind in ("l2", "ewc"),
+            "fresh policy, statistics and encoder": kept & set(self.fresh),
+            "rates of statistics and encoder": kept & set(super().factors()) - {"policy"},
+        }
+        for what in (what for what, given in unfit.items() if given):
             raise HeadstartError(
-                f"{self.network} stands on the source's policy: leave {what} out, or use finetune"
+                f"{self.network} stands on the source's policy as it is: leave out {what}, or use "
+                "finetune"
             )
         return super().requires()
 
@@ -54,6 +61,7 @@ class Residual(Finetune):
         return {k: v for k, v in frozen.items() if k in self.learner.parts} | super().factors()
 
     def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
+        carried = carried.without("optimiser")  # whose moments are of the source's network
         source = policy_from(carried, trusted(self.learner))
         network = STANDING.find(self.network)(source.actor.network, jax.random.fold_in(key, 1))
         standing = {"actor": with_network(source.actor, network), "memory": source.memory}

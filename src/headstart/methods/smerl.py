@@ -56,6 +56,10 @@ class Smerl(Diayn):
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         if best is None:
             steps = self.steps // 2
+        saved = source.checkpointer.load()
+        if saved is not None and int(saved["loop/stage"]) == 1:
+            best = 0.0  # the gate comes with the checkpoint
+        if best is None:
             alone: Any = train(held, single, steps, first_key)
             running = single.start(MEASURED, seed_from(seed_key))
             best = float(returns(held.policy(alone), running, key=draw_key).mean())

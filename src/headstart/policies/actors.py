@@ -254,8 +254,11 @@ class GreedyActor(AbstractActor):
     def divergence(
         self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
     ) -> Float[Array, "..."]:
-        """From their nearly greedy choice to a softmax of the own values (Rusu et al., 2016)."""
-        return categorical_divergence(theirs / DISTILLED_AT, own)
+        """At the own temperature; without one, from their nearly greedy choice to a softmax of the
+        own values: distillation (Rusu et al., 2016), which is not 0 where both are the same."""
+        soft = self.temperature > 0
+        theirs = theirs / jnp.where(soft, self.temperature, DISTILLED_AT)
+        return categorical_divergence(theirs, own / jnp.where(soft, self.temperature, 1.0))
 
     def _log_probs(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
         """log π(a | s)."""

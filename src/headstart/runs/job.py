@@ -175,6 +175,12 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             check_joined(here, there, problem.graft)
         except HeadstartError as why:
             raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
+        own = vars(learner)
+        if own.get("memory", "none") != "none" or own.get("encoders"):
+            raise HeadstartError(
+                f"{unlike}; policies with a memory or encoders of one's own are not grafted: leave "
+                "learner.memory and learner.encoders out"
+            )
         if needs.alike:
             raise HeadstartError(f"{name} needs spaces that are the same in both: {unlike}")
     shown, shown_there = problem.source.shows, problem.target.shows

@@ -97,11 +97,7 @@ def graft(
                 f"a policy with a {kind} cannot be grafted: only networks of plain layers are; "
                 "graft what it was made of, or train one without"
             )
-    for name in tables.keys() - groups.keys() - {"actions"}:
-        raise KnowledgeError(
-            f"there is a table for {name!r}, and the policy reads {', '.join(groups)}: name one of "
-            "these, or actions"
-        )
+    _check_tables(tables, groups)
     joins = {
         name: _joined(name, group, _group_of(spec, name), tables.get(name))
         for name, group in sorted(groups.items())
@@ -126,9 +122,22 @@ def check_joined(source: EnvSpec, target: EnvSpec, tables: Mapping[str, Table]) 
     KnowledgeError: nothing joins what a policy of the source reads and does to the target's.
     """
     read = {n: g for n, g in source.groups.items() if n not in (PRIVILEGED, EXPERT)}
-    for name, group in read.items():
+    _check_tables(tables, read)
+    joins = [
         _joined(name, group, _group_of(target, name), tables.get(name))
+        for name, group in read.items()
+    ]
+    if any(g.kind == "image" for g in read.values()) and not all(j.same for j in joins):
+        raise KnowledgeError("vectors that are seen beside images are not joined yet")
     _acting(source.actions, target.actions, tables.get("actions"))
+
+
+def _check_tables(tables: Mapping[str, Table], groups: Mapping[str, Group]) -> None:
+    for name in tables.keys() - groups.keys() - {"actions"}:
+        raise KnowledgeError(
+            f"there is a table for {name!r}, and the policy reads {', '.join(groups)}: name one of "
+            "these, or actions"
+        )
 
 
 class _Maker:
@@ -182,11 +191,17 @@ class _Maker:
         turned = np.moveaxis(array, -1, 0)
         count = len(self.acts.old)
         if self.stated["actor"] in ("categorical", "greedy"):
-            blocks = [self.acts.rows(turned, np.asarray(turned.mean(0)))]
+            kept = [entry for entry in self.acts.entries if entry is not None]
+            blocks = [self.acts.rows(turned, np.asarray(turned[kept].mean(0)))]
         else:
-            fill = np.asarray(turned.mean(0) if name.endswith("slow_log_std") else 0.0)
             pieces = [turned[i : i + count] for i in range(0, len(turned), count)]
-            blocks = [self.acts.rows(piece, fill) for piece in pieces]
+            # A mean is 0; a deviation, the second piece or a tensor of its own, is as the others'.
+            own = name.endswith("slow_log_std")
+            fills = [piece.mean(0) if own or i else np.float32(0) for i, piece in enumerate(pieces)]
+            blocks = [
+                self.acts.rows(piece, np.asarray(fill))
+                for piece, fill in zip(pieces, fills, strict=True)
+            ]
         return self._resized("policy", name, np.moveaxis(np.concatenate(blocks), 0, -1), self.acts)
 
     def _critic(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:

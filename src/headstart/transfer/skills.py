@@ -63,6 +63,8 @@ class Judge(eqx.Module):
     opt_state: optax.OptState
     running: Float[Array, " env"]
     """Of each copy's episode under way."""
+    gate: Float[Array, ""]
+    """The return from which on a skill is paid."""
     returns: Float[Array, " skill"]
     """A running mean over each skill's episodes; NaN before the first has ended."""
 
@@ -132,7 +134,8 @@ class SkillReward:
         classifier = MLP((seen, *self.diversity.hidden, self.number), 0.1, key, jax.nn.relu)
         moments = self._optimiser.init(classifier)  # pyright: ignore[reportArgumentType]
         unknown = jnp.full(self.number, jnp.nan)
-        return Judge(classifier, moments, jnp.zeros(self.copies), unknown)
+        gate = jnp.float32(math.inf if self.gate is None else self.gate)
+        return Judge(classifier, moments, jnp.zeros(self.copies), gate, unknown)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
@@ -160,7 +163,7 @@ class SkillReward:
         log = {"skill_loss": cost, "skill_bonus": bonus.mean()}
         reward = bonus
         if self.gate is not None:
-            open_ = state.returns >= self.gate  # of nothing that is not known yet
+            open_ = state.returns >= state.gate  # of nothing that is not known yet
             reward = batch.reward + jnp.where(open_[skill], bonus, 0.0)
             log["gates_open"] = open_.mean()
         state = eqx.tree_at(lambda s: (s.classifier, s.opt_state), state, (classifier, moments))
