@@ -89,7 +89,8 @@ class Finetune(Method):
         """
         factors, learner, who = self.factors(), self.learner, type(self.learner).__name__
         rated = [part for part in learner.parts if part in RATED]
-        for named, parts in ((self.fresh, learner.parts), (factors, rated)):
+        fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
+        for named, parts in ((fresh, learner.parts), (factors, rated)):
             for part in named:
                 if part not in parts:
                     raise unknown(f"part that {who} learns", part, parts)
