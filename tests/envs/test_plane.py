@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.envs.plane import State, plane
+from headstart.envs.plane import plane
+from headstart.envs.point_mass import State
 
 KEY = jax.random.key(0)
 FREE = {"fence": jnp.float32(100), "drag": jnp.float32(4)}

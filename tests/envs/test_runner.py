@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.envs.plane import State
+from headstart.envs.point_mass import State
 from headstart.envs.runner import runner
 
 KEY = jax.random.key(0)

@@ -7,45 +7,36 @@ while circles of about 1.2 m at nine tenths of full speed go on for ever, and do
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.floor_map import FloorMap
-from headstart.envs.jax_env import JaxEnvironment
+from headstart.envs.point_mass import (
+    DRAG,
+    FENCE,
+    FULL_SPEED,
+    GRASS,
+    LINE,
+    OUTSIDE,
+    SIDE,
+    SUPERSAMPLE,
+    PointMass,
+    State,
+    draw_mass,
+    length,
+    pushed,
+)
 from headstart.envs.spec import Parameter
 
-DT = 0.1  # seconds
-FULL_SPEED = 2.0  # m/s, at nominal drag
-DRAG = 4.0  # 1/s
-THRUST = FULL_SPEED * DRAG  # m/s², at an action of length 1
 ARENA = 3.0  # metres that an observed position of 1 stands for
 FARTHEST = 4.0  # arenas, beyond which the observed position stays the same
 
-SIDE, SUPERSAMPLE = 240, 2
-GRASS, OUTSIDE, LINE, FENCE, AGENT, ARROW = (
-    (226, 236, 218),
-    (205, 212, 204),
-    (200, 212, 192),
-    (120, 82, 48),
-    (214, 121, 58),
-    (70, 80, 90),
-)
-
-
-class State(NamedTuple):
-    """Position `[2]` in metres and velocity `[2]` in m/s."""
-
-    position: jax.Array
-    velocity: jax.Array
-
 
 @dataclass(frozen=True)
-class Plane(JaxEnvironment):
+class Plane(PointMass):
     """The reward is speed in units of `FULL_SPEED`: at most 1 a step at nominal drag.
 
     The action is a push in x and y, shortened to length 1 where it is longer. Who meets the fence
@@ -56,9 +47,6 @@ class Plane(JaxEnvironment):
     name: str = "plane"
     horizon: int = 100
 
-    observation_names: tuple[str, ...] = ("x", "y", "x speed", "y speed")
-    action_names: tuple[str, ...] = ("push x", "push y")
-
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         return {
@@ -68,26 +56,13 @@ class Plane(JaxEnvironment):
             "drag": Parameter(DRAG, DRAG / 2, DRAG * 2, "1/s", "rate at which speed is lost"),
         }
 
-    @cached_property
-    def observation_space(self) -> spaces.Box:
-        return spaces.Box(-np.inf, np.inf, (4,), np.float32)
-
-    @cached_property
-    def action_space(self) -> spaces.Box:
-        return spaces.Box(-1.0, 1.0, (2,), np.float32)
-
     def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
         return State(jax.random.uniform(key, (2,), minval=-0.5, maxval=0.5), jnp.zeros(2))
 
     def step(
         self, state: State, action: jax.Array, p: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[State, jax.Array, jax.Array]:
-        moved = glided(state, action, p["drag"])
-        stopped = (jnp.abs(moved.position) > p["fence"]).any()
-        state = State(
-            jnp.clip(moved.position, -p["fence"], p["fence"]),
-            jnp.where(stopped, 0.0, moved.velocity),
-        )
+        state = pushed(state, action, p["drag"], -p["fence"], p["fence"])
         return state, length(state.velocity) / FULL_SPEED, jnp.bool_(False)
 
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
@@ -134,26 +109,8 @@ class Plane(JaxEnvironment):
             draw.line((*pixel(m, -fence), *pixel(m, fence)), fill=LINE, width=2)
             draw.line((*pixel(-fence, m), *pixel(fence, m)), fill=LINE, width=2)
         draw.rectangle((left - 8, top - 8, right + 8, bottom + 8), outline=FENCE, width=8)
-        ahead = state.position + state.velocity / 2
-        here = pixel(*np.asarray(state.position).tolist())
-        draw.line((*here, *pixel(*np.asarray(ahead).tolist())), fill=ARROW, width=6)
-        x, y = here
-        draw.ellipse((x - 13, y - 13, x + 13, y + 13), fill=AGENT)
+        draw_mass(draw, pixel, state)
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-
-
-def glided(state: State, action: jax.Array, drag: jax.Array | float) -> State:
-    """After a step of pushing, where nothing is in the way: the exact solution of
-    v' = push − drag · v."""
-    push = THRUST * action / jnp.maximum(1.0, length(action))
-    settled = push / drag
-    velocity = settled + (state.velocity - settled) * jnp.exp(-drag * DT)
-    position = state.position + settled * DT + (state.velocity - velocity) / drag
-    return State(position, velocity)
-
-
-def length(vector: jax.Array) -> jax.Array:
-    return jnp.sqrt((vector**2).sum())
 
 
 plane = Plane()

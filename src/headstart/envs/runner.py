@@ -11,14 +11,10 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.floor_map import FloorMap
-from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.plane import (
-    AGENT,
-    ARROW,
+from headstart.envs.point_mass import (
     DRAG,
     DT,
     FENCE,
@@ -27,9 +23,11 @@ from headstart.envs.plane import (
     LINE,
     SIDE,
     SUPERSAMPLE,
+    PointMass,
     State,
-    glided,
+    draw_mass,
     length,
+    pushed,
 )
 from headstart.envs.spec import Parameter
 
@@ -39,7 +37,7 @@ REACH = 11.0  # metres either way in a picture
 
 
 @dataclass(frozen=True)
-class Runner(JaxEnvironment):
+class Runner(PointMass):
     """The reward of a step is how much further from its start the runner is than before, at most 1:
 
         (|x'| − |x|) / (FULL_SPEED · DT)
@@ -57,9 +55,6 @@ class Runner(JaxEnvironment):
     horizon: int = 50
     dt: float = DT
 
-    observation_names: tuple[str, ...] = ("x", "y", "x speed", "y speed")
-    action_names: tuple[str, ...] = ("push x", "push y")
-
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         walls = {
@@ -71,14 +66,6 @@ class Runner(JaxEnvironment):
             for axis in "xy"
         }
 
-    @cached_property
-    def observation_space(self) -> spaces.Box:
-        return spaces.Box(-np.inf, np.inf, (4,), np.float32)
-
-    @cached_property
-    def action_space(self) -> spaces.Box:
-        return spaces.Box(-1.0, 1.0, (2,), np.float32)
-
     def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
         """At the start, at rest, within 0.1 m."""
         return State(jax.random.uniform(key, (2,), minval=-0.1, maxval=0.1), jnp.zeros(2))
@@ -86,15 +73,12 @@ class Runner(JaxEnvironment):
     def step(
         self, state: State, action: jax.Array, p: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[State, jax.Array, jax.Array]:
-        moved = glided(state, action, DRAG)
         low = jnp.stack([-p["west"], -p["south"]])
-        position = jnp.clip(moved.position, low, jnp.stack([p["east"], p["north"]]))
-        met = (position != moved.position).any()
-        after = State(position, jnp.where(met, 0.0, moved.velocity))
+        after = pushed(state, action, DRAG, low, jnp.stack([p["east"], p["north"]]))
         way = jnp.stack([p["towards_x"], p["towards_y"]])
         away = length(after.position) - length(state.position)
         along = ((after.position - state.position) * way).sum()
-        free = 1.0 - jnp.minimum(jnp.sqrt((way**2).sum()), 1.0)
+        free = 1.0 - jnp.minimum(length(way), 1.0)
         return after, (free * away + along) / (FULL_SPEED * DT), jnp.bool_(False)
 
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
@@ -120,10 +104,7 @@ class Runner(JaxEnvironment):
             draw.line((*pixel(-REACH, m), *pixel(REACH, m)), fill=LINE, width=2)
         for wall in _walls(p):
             draw.line([pixel(*corner) for corner in wall], fill=FENCE, width=10, joint="curve")
-        here = np.asarray(state.position)
-        x, y = pixel(*here.tolist())
-        draw.line((x, y, *pixel(*(here + np.asarray(state.velocity) / 2).tolist())), ARROW, 6)
-        draw.ellipse((x - 13, y - 13, x + 13, y + 13), fill=AGENT)
+        draw_mass(draw, pixel, state)
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
     def floor_map(self, p: Mapping[str, float]) -> FloorMap:
