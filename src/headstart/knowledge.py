@@ -41,6 +41,14 @@ class Knowledge:
             raise KnowledgeError(f"this knowledge has no {part!r}: it holds {held}")
         return load_leaves(onto, self.parts[part], part)
 
+    def graft_held(self, part: str, onto: Tree) -> Tree:
+        """The same where this knowledge holds the part; `onto` as it is where it does not.
+
+        Raises:
+            KnowledgeError: the part's leaves have other names or shapes.
+        """
+        return self.graft(part, onto) if part in self.parts else onto
+
     def only(self, parts: Collection[str]) -> "Knowledge":
         """The same knowledge without the other parts.
 

@@ -178,13 +178,18 @@ def test_steps_of_the_source_are_taken_and_counted_where_they_are_needed(fields,
         {"anchor.kind": "kickstart", "warmup": 2},
         {"anchor.kind": "ewc", "kept": 64, "anchor.batch_size": 16},
         {"anchor.kind": "clone", "kept": 64},
-        {"reset_every": 4, "fresh": ""},
     ],
 )
 @pytest.mark.parametrize("learner", [small.PPO, small.SAC])
 def test_every_part_runs_with_every_learner(tmp_path, fields, learner):
-    if "reset_every" in fields and learner is small.PPO:
-        pytest.skip("PPO replays nothing")
+    runs_to_other_returns(tmp_path, fields, learner)
+
+
+def test_resets_run_with_what_replays(tmp_path):
+    runs_to_other_returns(tmp_path, {"reset_every": 4, "fresh": ""}, small.SAC)
+
+
+def runs_to_other_returns(tmp_path, fields, learner):
     problem = replace(PROBLEM, learner=learner, methods={})
     job = make_job(problem, "finetune", 0, tmp_path, {"steps": 256, **fields})
     prepare(job, resume=False)

@@ -24,7 +24,8 @@ from headstart.policies.actors import (
     GreedyActor,
     SquashedGaussianActor,
 )
-from headstart.transfer.anchor import Anchoring, Clone, Kickstart, Near, fisher, parts_of
+from headstart.policies.policy import learned_parts
+from headstart.transfer.anchor import Anchoring, Clone, Kickstart, Near, fisher
 from lived import experience
 
 KEY = jax.random.key(0)
@@ -172,9 +173,11 @@ def test_opinions_come_from_what_the_source_remembers():
 def test_near_in_parameters_by_hand():
     learner, spec = LEARNERS["ppo"]
     source, policy = other(learner, spec), learner.init(spec, KEY).policy
-    anchor = Near(jnp.float32(3.0), parts_of(source), jax.tree.map(jnp.ones_like, parts_of(source)))
+    anchor = Near(
+        jnp.float32(3.0), learned_parts(source), jax.tree.map(jnp.ones_like, learned_parts(source))
+    )
     loss, log = anchor.loss(policy, jnp.ones((1, 2)), None, jnp.ones(1), KEY)
-    pairs = zip(*map(jax.tree.leaves, (parts_of(source), parts_of(policy))), strict=True)
+    pairs = zip(*map(jax.tree.leaves, (learned_parts(source), learned_parts(policy))), strict=True)
     expected = sum(0.5 * ((np.asarray(a) - np.asarray(b)) ** 2).sum() for a, b in pairs)
     assert float(log["anchor"]) == pytest.approx(expected, rel=1e-5)
     assert float(loss) == pytest.approx(3 * expected, rel=1e-5)

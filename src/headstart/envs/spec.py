@@ -26,6 +26,8 @@ PRIVILEGED = "privileged"
 EXPERT = "expert"
 """The group that holds what an expert, who sees the environment's state, would do."""
 
+UNSEEN = (PRIVILEGED, EXPERT)
+"""What no policy reads."""
 SKILL = "skill"
 """The group that tells a policy which of its skills to play."""
 

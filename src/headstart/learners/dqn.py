@@ -177,9 +177,8 @@ class DQN:
         where the knowledge has none."""
         policy = grafted(state.policy, knowledge, every=False)
         agent = self._agent(policy, state.auxiliary)
-        if "optimiser" in knowledge.parts:
-            moments = knowledge.graft("optimiser", agent.opt_state)
-            agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
+        moments = knowledge.graft_held("optimiser", agent.opt_state)
+        agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -213,7 +212,6 @@ class DQN:
     ) -> tuple[DQNAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
         auxiliary, anchor = hooks.auxiliary, hooks.anchor
-        key, anchor_key = (key, key) if anchor is None else jax.random.split(key)
         told = window_rollout(window).timesteps()
         opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
@@ -226,7 +224,7 @@ class DQN:
         backup = self.reward_scale * batch.reward + batch.discount * led_to
 
         def loss(parts: PyTree):
-            (actor, learned), parameters = parts
+            (actor, memory, learned), parameters = parts
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
             values = actor.values(layers["features"])
@@ -237,9 +235,10 @@ class DQN:
                 log["entropy"] = categorical_entropy(values / self.temperature).mean()
             total = error
             if anchor is not None:
-                policy = with_learned_parts(agent.policy, (actor, learned))
+                policy = with_learned_parts(agent.policy, (actor, memory, learned))
                 first = None if opinion is None else opinion[0]
                 seen = layers["features"]
+                anchor_key = jax.random.fold_in(key, 1)
                 held, judged = anchor.loss(policy, seen, first, batch.weight, anchor_key)
                 total, log = total + held, log | judged
             if auxiliary is not None:
@@ -252,7 +251,7 @@ class DQN:
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
         if hooks.rates is not None:
-            rates = hooks.rates.policy, hooks.rates.encoder
+            rates = hooks.rates.policy, hooks.rates.policy, hooks.rates.encoder
             step = tuple(scaled(s, rate) for s, rate in zip(cast(Any, step), rates, strict=True))
         moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(agent.policy, moved)

@@ -191,7 +191,7 @@ def _update(
         seen = jax.tree.map(lambda x: x[chosen], all_rows)
 
         def loss(parts: PyTree, parameters: PyTree):
-            actor, learned = parts
+            actor, _, learned = parts
             encoders = policy.encoders.updated(learned)
             layers = encoders.activations(seen)
             log_prob, _ = actor.log_prob_and_entropy(layers["features"], seen[EXPERT])

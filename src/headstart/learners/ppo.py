@@ -182,16 +182,12 @@ class PPO:
         critic, returns = state.critic, state.returns
         if "critic" in knowledge.parts:
             critic, *scale = knowledge.graft("critic", (critic, returns.mean, returns.var))
-            count = jnp.ones_like(returns.count)
-            if "returns" in knowledge.parts:
-                count = knowledge.graft("returns", count)
+            count = knowledge.graft_held("returns", jnp.ones_like(returns.count))
             returns = eqx.tree_at(lambda r: (r.mean, r.var, r.count), returns, (*scale, count))
         policy = grafted(state.policy, knowledge, every=False)
         state = self._with_parts(policy, critic, returns, state.auxiliary)
-        if "optimiser" in knowledge.parts:
-            moments = knowledge.graft("optimiser", state.opt_state)
-            state = eqx.tree_at(lambda s: s.opt_state, state, moments)
-        return state
+        moments = knowledge.graft_held("optimiser", state.opt_state)
+        return eqx.tree_at(lambda s: s.opt_state, state, moments)
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:

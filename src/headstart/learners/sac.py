@@ -223,16 +223,12 @@ class SAC:
 
         What was remembered of the source is not carried over: the replay is `state`'s.
         """
-        critics, log_temperature = state.agent.critics, state.agent.log_temperature
-        if "critic" in knowledge.parts:
-            critics = knowledge.graft("critic", critics)
-        if "temperature" in knowledge.parts:
-            log_temperature = knowledge.graft("temperature", log_temperature)
+        critics = knowledge.graft_held("critic", state.agent.critics)
+        log_temperature = knowledge.graft_held("temperature", state.agent.log_temperature)
         policy = grafted(state.policy, knowledge, every=False)
         agent = self._agent(policy, state.agent.privileged, critics, log_temperature)
-        if "optimiser" in knowledge.parts:
-            moments = knowledge.graft("optimiser", agent.opt_state)
-            agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
+        moments = knowledge.graft_held("optimiser", agent.opt_state)
+        agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -270,7 +266,7 @@ class SAC:
         key: PRNGKeyArray,
     ) -> tuple[SACAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
-        next_key, act_key, *anchor_key = jax.random.split(key, 2 if hooks.anchor is None else 3)
+        next_key, act_key = jax.random.split(key)
         temperature = jnp.exp(agent.log_temperature)
         actor = cast(SquashedGaussianActor, agent.policy.actor)
         told = window_rollout(window).timesteps()
@@ -324,7 +320,8 @@ class SAC:
             if hooks.anchor is None:
                 return total, log
             policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
-            held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key[0])
+            anchor_key = jax.random.fold_in(key, 1)
+            held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key)
             return total + held, log | judged_by
 
         parts: PyTree = (actor, agent.policy.memory), agent.critics, agent.log_temperature

@@ -25,7 +25,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners.learner import Hooks, Learner, MaxEntLearner, State
 from headstart.learners.train import log_round, train
 from headstart.methods.finetune import Finetune
-from headstart.methods.method import Method, Requirements, trusted
+from headstart.methods.method import Method, Requirements, remembers, trusted
 from headstart.policies.policy import ActorPolicy, policy_from
 from headstart.problem.domain import Domain
 from headstart.transfer.skills import Diversity, SkillLook, Skills, discriminator, skill_of
@@ -60,7 +60,7 @@ class Diayn(Finetune):
                 f"{self.learner.num_envs} copies of the source do not share {self.skills} skills "
                 "evenly: set learner.num_envs to a multiple of skills"
             )
-        if vars(self.learner).get("memory", "none") != "none":
+        if remembers(self.learner):
             raise HeadstartError("skills are of policies without a memory: set learner.memory none")
         if vars(self.learner).get("n_step", 1) != 1:
             raise HeadstartError("skills are paid step by step: set learner.n_step to 1")

@@ -27,7 +27,7 @@ from headstart.learners.learner import Anchor, Hooks, Learner, Rates, State
 from headstart.learners.off_policy import OffPolicy
 from headstart.learners.resets import with_fresh_layers
 from headstart.learners.train import Collector, improve
-from headstart.methods.method import Method, Moves, Requirements, trusted
+from headstart.methods.method import Method, Moves, Requirements, remembers, trusted
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
 from headstart.policies.networks import rows
@@ -111,7 +111,7 @@ class Finetune(Method):
                     f"steps, from {self.kept} kept ones of {learner.num_envs} copies, cannot be "
                     "drawn: change replay, kept or learner.batch_size"
                 )
-        if self.anchor.needs_states and vars(self.learner).get("memory", "none") != "none":
+        if self.anchor.needs_states and remembers(learner):
             raise HeadstartError(
                 f"anchor.kind {self.anchor.kind} takes states one by one, and the learner has a "
                 "memory: use kickstart or l2"
@@ -219,9 +219,9 @@ class Finetune(Method):
     def moves(self, knowledge: Knowledge, policy: ActorPolicy, source: Domain) -> Moves | None:
         """The ways that the carried policy goes in the source, and its entropy on each."""
         carried = Watched(policy_from(knowledge, trusted(self.learner)))
-        running, key = envs.start(source.at_mean(), WAYS, 0), jax.random.key(0)
         if carried.reads != ("state",):
             return None
+        running, key = envs.start(source.at_mean(), WAYS, 0), jax.random.key(0)
         played = [
             (seen.obs["state"], seen.step.next_obs["state"], seen.carry.memory[1][seen.rows])
             for seen in play(carried, running, begin(carried, running), key, rounds=1)

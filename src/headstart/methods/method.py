@@ -120,6 +120,11 @@ class Method(ABC):
         return []
 
 
+def remembers(learner: Learner) -> bool:
+    """Whether its policies have a memory."""
+    return vars(learner).get("memory", "none") != "none"
+
+
 def trusted(learner: Learner) -> list[str]:
     """The user's own encoders and memory that a learner names, which its knowledge may name too."""
     fields = vars(learner)

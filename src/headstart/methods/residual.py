@@ -19,7 +19,7 @@ from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, leaves
 from headstart.learners.learner import Learner, State
 from headstart.methods.finetune import Finetune
-from headstart.methods.method import Requirements, trusted
+from headstart.methods.method import Requirements, remembers, trusted
 from headstart.policies.policy import policy_from, with_network
 from headstart.policies.standing import STANDING
 
@@ -36,7 +36,7 @@ class Residual(Finetune):
         HeadstartError: the policy is to start afresh, or layers are to be reset, or the policy has
             a memory, which the source's network would see change.
         """
-        if vars(self.learner).get("memory", "none") != "none":
+        if remembers(self.learner):
             raise HeadstartError(
                 f"{self.network} takes policies without a memory: set learner.memory to none, or "
                 "use finetune"

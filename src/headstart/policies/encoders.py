@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from headstart.envs.spec import EXPERT, PRIVILEGED, EnvSpec, Group
+from headstart.envs.spec import PRIVILEGED, UNSEEN, EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.policies.networks import Convolution, along, one_hot, orthogonal
 from headstart.registry import Registry
@@ -288,7 +288,7 @@ def encoders_for(
         HeadstartError: an encoder or a group that is named does not exist, or does not suit.
     """
     usual = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
-    read = only if only is not None else [n for n in spec.groups if n not in (PRIVILEGED, EXPERT)]
+    read = only if only is not None else [n for n in spec.groups if n not in UNSEEN]
     named = {group: name for group, _, name in (item.partition("=") for item in chosen)}
     for group, name in named.items():
         if group not in spec.groups or not name:

@@ -138,14 +138,15 @@ class ExpertPolicy(AbstractPolicy):
 
 
 def learned_parts(policy: ActorPolicy) -> PyTree:
-    """What a gradient changes of a policy without memory: the actor, and learned encoders."""
-    return policy.actor, policy.encoders.learned_part
+    """What a gradient changes of a policy: the actor, the memory, and learned encoders."""
+    return policy.actor, policy.memory, policy.encoders.learned_part
 
 
 def with_learned_parts(policy: ActorPolicy, parts: PyTree) -> ActorPolicy:
     """The same policy after a gradient step on its `learned_parts`."""
-    changed = parts[0], policy.encoders.updated(parts[1])
-    return eqx.tree_at(lambda p: (p.actor, p.encoders), policy, changed)
+    actor, memory, learned = parts
+    changed = actor, memory, policy.encoders.updated(learned)
+    return eqx.tree_at(lambda p: (p.actor, p.memory, p.encoders), policy, changed)
 
 
 def step_policy(

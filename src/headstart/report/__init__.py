@@ -1,7 +1,7 @@
 """The report: one HTML file with everything inside, that opens from disk without a network."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from headstart.report.table import (
     warnings,
 )
 from headstart.report.views import stills
-from headstart.result import estimate, threshold_from
+from headstart.result import Shot, estimate, threshold_from
 from headstart.runs.run import GRAFT
 
 MOST_MAPS = 4
@@ -80,27 +80,32 @@ def write(compared: Compared) -> Path:
 
 
 def _shots_figure(results: Results):
-    shots = [shot.episodes for shot in next(iter(results.values()))[0].shots]
-    if len(shots) == 1:
+    if len(_shots(results)) == 1:
         return _returns_figure(results)
-    scores = {
-        label: [[shot.score for shot in run.shots] for run in runs]
-        for label, runs in results.items()
-    }
-    return over_shots(shots, scores)
+    return over_shots(_shots(results), _scores(results, lambda shot: shot.score))
 
 
 def _kept_figure(results: Results) -> str | None:
     """Returns in the source over shots, if there are several, and results that have them."""
-    every = [run for runs in results.values() for run in runs]
-    shots = [shot.episodes for shot in every[0].shots]
-    if len(shots) == 1 or not all(shot.source for run in every for shot in run.shots):
+    shots = _shots(results)
+    known = all(shot.source for runs in results.values() for run in runs for shot in run.shots)
+    if len(shots) == 1 or not known:
         return None
-    scores = {
-        label: [[shot.source_score for shot in run.shots] for run in runs]
+    scores = _scores(results, lambda shot: shot.source_score)
+    return svg(over_shots(shots, scores, "return in the source"), "kept")
+
+
+def _shots(results: Results) -> list[int]:
+    """The episodes after which policies are reported."""
+    return [shot.episodes for shot in next(iter(results.values()))[0].shots]
+
+
+def _scores(results: Results, score: Callable[[Shot], float]) -> dict[str, list[list[float]]]:
+    """By method, a row for each run and a column for each shot."""
+    return {
+        label: [[score(shot) for shot in run.shots] for run in runs]
         for label, runs in results.items()
     }
-    return svg(over_shots(shots, scores, "return in the source"), "kept")
 
 
 def _returns_figure(results: Results):
@@ -209,9 +214,11 @@ def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[st
         moves = job.method.moves(Knowledge.load(run / "knowledge"), _policy(run), problem.source)
         if moves is not None and all(moves.label == other.label for other in found.values()):
             found[label] = moves
+        if len(found) == MOST_MAPS:
+            break
     if not found:
         return None
-    labels, first = list(found)[:MOST_MAPS], next(iter(found.values()))
+    labels, first = list(found), next(iter(found.values()))
     fig, axes = figure(len(labels), width=1.2 + 4.0 * len(labels), height=4.4, share=False)
     lines: Any = None
     for axis, label in zip(axes, labels, strict=True):

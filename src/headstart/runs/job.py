@@ -22,7 +22,7 @@ from headstart.errors import AllowanceSpent, HeadstartError
 from headstart.knowledge import write_atomically
 from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
 from headstart.methods import METHODS
-from headstart.methods.method import Method
+from headstart.methods.method import Method, remembers
 from headstart.problem import TransferProblem, from_table
 from headstart.runs.logger import SINKS
 from headstart.transfer.graft import check_joined
@@ -175,8 +175,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             check_joined(here, there, problem.graft)
         except HeadstartError as why:
             raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
-        own = vars(learner)
-        if own.get("memory", "none") != "none" or own.get("encoders"):
+        if remembers(learner) or vars(learner).get("encoders"):
             raise HeadstartError(
                 f"{unlike}; policies with a memory or encoders of one's own are not grafted: leave "
                 "learner.memory and learner.encoders out"

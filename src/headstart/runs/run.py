@@ -121,6 +121,7 @@ class Scoring:
         self._pending = list(job.problem.access.shots)
         self._policies: list[ActorPolicy] = []
         self._taken = (0, 0)
+        self._fits_source = not differing(job.problem)
         self.shots: list[Shot] = []
         self.seconds = 0.0
         """Spent on evaluation."""
@@ -157,7 +158,7 @@ class Scoring:
                 returns = evaluate(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
                 home = np.zeros(0)
-                if not differing(problem):
+                if self._fits_source:
                     back = self._job.method.in_source(self._policies[-1])
                     home = evaluate(problem.source, back, *asked[1:])
                 shot = Shot(

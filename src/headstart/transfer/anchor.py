@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from headstart.configuration import require
 from headstart.envs.vector_env import TimeStep
 from headstart.learners.learner import Metrics
-from headstart.policies.policy import ActorPolicy, described
+from headstart.policies.policy import ActorPolicy, described, learned_parts, with_learned_parts
 from headstart.pytree import PyTree
 
 
@@ -64,12 +64,12 @@ class Anchoring:
             return Kickstart(one, source)
         if self.kind == "clone":
             return Clone(one, obs, _outputs(source, obs), self.batch_size)
-        importance = jax.tree.map(jnp.ones_like, parts_of(source))
+        importance = jax.tree.map(jnp.ones_like, learned_parts(source))
         if self.kind == "ewc":
             count = len(jax.tree.leaves(obs)[0])
             chosen = jax.random.choice(key, count, (min(self.batch_size, count),), replace=False)
             importance = fisher(source, jax.tree.map(lambda x: x[chosen], obs))
-        return Near(one, parts_of(source), importance)
+        return Near(one, learned_parts(source), importance)
 
 
 class Kickstart(eqx.Module):
@@ -129,15 +129,10 @@ class Near(eqx.Module):
     ) -> tuple[Float[Array, ""], Metrics]:
         far = jax.tree.map(
             lambda f, own, centre: 0.5 * (f * (own - centre) ** 2).sum(),
-            self.importance, parts_of(policy), self.centre,
+            self.importance, learned_parts(policy), self.centre,
         )  # fmt: skip
         total = jnp.stack(jax.tree.leaves(far)).sum()
         return self.weight * total, {"anchor": total}
-
-
-def parts_of(policy: ActorPolicy) -> PyTree:
-    """What a gradient changes of it."""
-    return policy.actor, policy.memory, policy.encoders.learned_part
 
 
 def fisher(policy: ActorPolicy, obs: PyTree) -> PyTree:
@@ -146,24 +141,21 @@ def fisher(policy: ActorPolicy, obs: PyTree) -> PyTree:
     second derivative of the divergence by the outputs."""
 
     def outputs(parts: PyTree, one: PyTree) -> Array:
-        actor, memory, learned = parts
-        changed = actor, memory, policy.encoders.updated(learned)
-        own = eqx.tree_at(lambda p: (p.actor, p.memory, p.encoders), policy, changed)
-        return _outputs(own, jax.tree.map(lambda x: x[None], one))[0]
+        return _outputs(with_learned_parts(policy, parts), jax.tree.map(lambda x: x[None], one))[0]
 
     def add(total: PyTree, one: PyTree) -> tuple[PyTree, None]:
-        own = outputs(parts_of(policy), one)
+        own = outputs(learned_parts(policy), one)
         metric = jax.hessian(lambda o: policy.actor.divergence(own, o))(own)
         values, vectors = jnp.linalg.eigh(metric)
         root = jnp.sqrt(jnp.maximum(values, 0.0))[:, None] * vectors.T
-        slopes = jax.jacrev(outputs)(parts_of(policy), one)
+        slopes = jax.jacrev(outputs)(learned_parts(policy), one)
 
         def diagonal(slope: Array) -> Array:
             return (jnp.tensordot(root, slope, axes=1) ** 2).sum(0)
 
         return jax.tree.map(lambda t, slope: t + diagonal(slope), total, slopes), None
 
-    zeros = jax.tree.map(jnp.zeros_like, parts_of(policy))
+    zeros = jax.tree.map(jnp.zeros_like, learned_parts(policy))
     total, _ = jax.lax.scan(add, zeros, obs)
     count = len(jax.tree.leaves(obs)[0])
     return jax.tree.map(lambda x: x / count, total)

@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.envs.spec import EXPERT, PRIVILEGED, Actions, EnvSpec, Group
+from headstart.envs.spec import UNSEEN, Actions, EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch
 from headstart.experience.transition import Rollout, Transition
@@ -30,7 +30,6 @@ from headstart.policies.networks import MLP, one_hot
 from headstart.policies.policy import described
 from headstart.pytree import PyTree
 
-UNSEEN = (PRIVILEGED, EXPERT)
 """Groups that are not part of what the target shows."""
 BINS = 10
 

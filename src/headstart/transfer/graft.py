@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from headstart.envs.spec import EXPERT, PRIVILEGED, Actions, EnvSpec, Group
+from headstart.envs.spec import PRIVILEGED, UNSEEN, Actions, EnvSpec, Group
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge
 from headstart.policies.policy import described_spaces
 
-Fate = Literal["copied", "resized", "fresh", "left behind"]
+Fate = Literal["copied", "resized", "left behind"]
 Table = Mapping[Any, Any]
 """From an entry of the new space to one of the old, by name or by number."""
 
@@ -121,7 +121,7 @@ def check_joined(source: EnvSpec, target: EnvSpec, tables: Mapping[str, Table]) 
     """Raises:
     KnowledgeError: nothing joins what a policy of the source reads and does to the target's.
     """
-    read = {n: g for n, g in source.groups.items() if n not in (PRIVILEGED, EXPERT)}
+    read = {n: g for n, g in source.groups.items() if n not in UNSEEN}
     _check_tables(tables, read)
     joins = [
         _joined(name, group, _group_of(target, name), tables.get(name))
