@@ -27,6 +27,7 @@ FIELDS = {
     "smerl": {"steps": 256, "skills": 2, "learner": SAC},
     "residual": {"steps": 256},
     "progressive": {"steps": 256},
+    "jump-start": {"steps": 256},
     "maxent": {"steps": 256, "learner": SAC},
     "domain-randomization": {"steps": 256},
     "epopt": EPOPT,

@@ -66,6 +66,15 @@ def test_joined_sets_keep_their_episodes():
     assert both.steps.obs["state"][:, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
+def test_what_comes_after_the_first_steps_of_each():
+    later = whole([3, 1, 2, 4]).after(2)
+    assert later.starts.tolist() == [0, 1, 3]
+    assert later.steps.reward.tolist() == [2, 8, 9]
+    assert whole([3, 1]).after(0).returns.tolist() == [3, 3]
+    for beyond in (4, np.inf):
+        assert whole([3, 1]).after(beyond).starts.tolist() == [0]
+
+
 def test_a_column_is_padded_to_a_power_of_four_of_minibatches():
     for count, size in ((2, 2), (3, 8), (8, 8), (9, 32)):
         assert whole([count]).column(2).steps.reward.shape == (size, 1)

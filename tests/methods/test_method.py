@@ -21,7 +21,9 @@ PROBLEMS = {
     "domain-confusion": DOT,
     "random-convolution": DOT,
 }
-LEARN = {"scratch", "finetune", "residual", "progressive", "maxent", "diayn", "smerl"}
+LEARN = {
+    "scratch", "finetune", "residual", "progressive", "jump-start", "maxent", "diayn", "smerl",
+}  # fmt: skip
 """Methods that learn on the target."""
 RUNNABLE = [name for name in METHODS if name != "epopt-posterior"]  # needs start_from
 

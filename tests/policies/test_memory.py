@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.policies.memory import GRU, MEMORIES, NoMemory, ahead, renewed
+from headstart.policies.memory import GRU, MEMORIES, Clock, NoMemory, ahead, renewed
 
 TIME, ENV, FEATURES, ACT, SIZE = 7, 3, 2, 1, 4
 GATED = GRU(FEATURES, ACT, SIZE, jax.random.key(0))
@@ -109,3 +109,20 @@ def test_without_memory_features_stay_as_they_are():
     assert states == ()
     np.testing.assert_array_equal(ahead(nothing, x, action, ()), X)
     assert (MEMORIES.find("none"), MEMORIES.find("gru")) == (NoMemory, GRU)
+
+
+def test_a_clock_counts_from_where_an_episode_begins():
+    clock = Clock(FEATURES, ACT, 1, jax.random.key(0))
+    x, action, begins = arrays(X, ACTION, BEGINS)
+    out, states = clock.unroll(x, action, begins, jnp.full(ENV, 5.0))
+    ages = [[5, 0, 5], [6, 1, 6], [7, 2, 7], [0, 3, 8], [0, 4, 9], [1, 5, 10], [2, 6, 0]]
+    np.testing.assert_array_equal(out[..., -1], ages)
+    np.testing.assert_array_equal(out[..., :-1], X)
+    np.testing.assert_array_equal(states, np.array(ages) + 1)
+    memory = jnp.full(ENV, 5.0)
+    for t in range(TIME):
+        memory = renewed(memory, begins[t], clock.initial(ENV))
+        one, memory = clock(x[t], action[t], memory)
+        np.testing.assert_array_equal(one, out[t])
+        np.testing.assert_array_equal(memory, states[t])
+    assert clock.size == FEATURES + 1

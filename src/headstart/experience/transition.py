@@ -69,6 +69,17 @@ class Episodes(NamedTuple):
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
+    def after(self, steps: float) -> "Episodes":
+        """The same without so many first steps of each; those that end before are left out."""
+        ages = np.arange(len(self.steps.reward)) - np.repeat(self.starts[:-1], self.lengths)
+
+        def late(column: np.ndarray) -> np.ndarray:
+            return column[ages >= steps]
+
+        kept = jax.tree.map(late, self.steps)
+        lengths = self.lengths[self.lengths > steps] - steps
+        return Episodes(kept, starts=np.cumsum([0, *lengths]))
+
     @staticmethod
     def joined(sets: "list[Episodes]") -> "Episodes":
         """All the episodes of several sets."""

@@ -200,6 +200,14 @@ class Plan(Protocol):
         """The state to be updated from a round of episodes, so many of which came before it."""
         ...
 
+    def acting(self, state: State) -> State:
+        """The state whose policy acts: the learner's, or that and another's help."""
+        ...
+
+    def learned_from(self, tried: Episodes) -> Episodes:
+        """What the learner is shown of a round."""
+        ...
+
 
 class Plain:
     """The learner's updates as they are."""
@@ -209,6 +217,12 @@ class Plain:
 
     def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
         return state
+
+    def acting(self, state: State) -> State:
+        return state
+
+    def learned_from(self, tried: Episodes) -> Episodes:
+        return tried
 
 
 PLAIN = Plain()
@@ -242,7 +256,7 @@ def improve(
     Raises:
         ValueError: the target's episodes are not limited.
     """
-    yield learner.policy(state)
+    yield learner.policy(plan.acting(state))
     left = target.episodes_left
     if left is None:
         raise ValueError("improve needs a target with a limited number of episodes")
@@ -257,15 +271,16 @@ def improve(
         seed_key, act_key, update_key = jax.random.split(round_key, 3)
         hooks = plan.hooks((total - left) / total)
         envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
-        tried = episodes(learner.behaviour(state, progress), envs, key=act_key)
+        tried = episodes(learner.behaviour(plan.acting(state), progress), envs, key=act_key)
+        learned = plan.learned_from(tried)
         state = plan.before(state, total - left, jax.random.fold_in(round_key, 1))
-        if learner.on_policy:
-            whole = cast(OnPolicyLearner, learner).arranged(tried)
+        logs: list[Metrics] = []
+        if learner.on_policy and len(learned.starts) > 1:
+            whole = cast(OnPolicyLearner, learner).arranged(learned)
             state, log = learner.update(state, whole, progress, hooks, update_key)
             logs = [log]
-        else:
-            logs: list[Metrics] = []
-            rollouts, pending = _cut(learner, tried.steps, pending)
+        elif not learner.on_policy:
+            rollouts, pending = _cut(learner, learned.steps, pending)
             for i, rollout in enumerate(rollouts):
                 step_key = jax.random.fold_in(update_key, i)
                 state, log = learner.update(state, rollout, progress, hooks, step_key)
@@ -276,7 +291,7 @@ def improve(
         log_round(
             target, tried, {n: float(np.mean([log[n] for log in logs])) for n in names}, total
         )
-        yield learner.policy(state)
+        yield learner.policy(plan.acting(state))
 
 
 def log_round(target: Target, tried: Episodes, log: Mapping[str, Any], total: int) -> None:

@@ -15,6 +15,7 @@ METHODS = Registry(
         "finetune": "headstart.methods.finetune:Finetune",
         "residual": "headstart.methods.residual:Residual",
         "progressive": "headstart.methods.progressive:Progressive",
+        "jump-start": "headstart.methods.jump_start:JumpStart",
         "maxent": "headstart.methods.maxent:MaxEnt",
         "diayn": "headstart.methods.diayn:Diayn",
         "smerl": "headstart.methods.smerl:Smerl",

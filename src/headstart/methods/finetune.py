@@ -26,7 +26,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners.learner import Anchor, Hooks, Learner, Rates, State
 from headstart.learners.off_policy import OffPolicy
 from headstart.learners.resets import with_fresh_layers
-from headstart.learners.train import Collector, improve
+from headstart.learners.train import Collector, Plain, improve
 from headstart.methods.method import Method, Moves, Requirements, remembers, trusted
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
@@ -239,7 +239,7 @@ class Finetune(Method):
 
 
 @dataclass
-class Recipe:
+class Recipe(Plain):
     """What fine-tuning does to the learner's updates as episodes go by."""
 
     method: Finetune

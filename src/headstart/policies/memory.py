@@ -1,4 +1,4 @@
-"""What a policy carries from step to step: nothing, or the state of a recurrent network.
+"""What a policy carries from step to step: nothing, the time, or the state of a recurrent network.
 
 A memory stands between the encoders and the heads: it takes features and the last action, and gives
 features that may depend on all that was told since the episode began.
@@ -77,6 +77,33 @@ class NoMemory(AbstractMemory):
         return x, ()
 
 
+class Clock(AbstractMemory):
+    """How many steps ago the episode began, beside the features."""
+
+    features: int = eqx.field(static=True)
+
+    def __init__(self, features: int, act: int, size: int, key: PRNGKeyArray):
+        self.features = features
+
+    @property
+    def size(self) -> int:
+        return self.features + 1
+
+    def initial(self, num: int) -> Float[Array, " env"]:
+        return jnp.zeros(num)
+
+    def __call__(self, x: Array, action: Array, memory: Array) -> tuple[Array, Array]:
+        return jnp.concatenate([x, memory[:, None]], axis=-1), memory + 1
+
+    def unroll(self, x: Array, action: Array, begins: Array, memory: Array) -> tuple[Array, Array]:
+        def one(age: Array, begins: Array) -> tuple[Array, tuple[Array, Array]]:
+            age = jnp.where(begins, 0.0, age)
+            return age + 1, (age, age + 1)
+
+        _, (ages, states) = jax.lax.scan(one, memory, begins)
+        return jnp.concatenate([x, ages[..., None]], axis=-1), states
+
+
 UNROLLED = 4
 """Steps of a recurrent loop that are compiled together."""
 SPAN = 64
@@ -140,7 +167,11 @@ class GRU(AbstractMemory):
 
 MEMORIES = Registry(
     "memory",
-    {"none": "headstart.policies.memory:NoMemory", "gru": "headstart.policies.memory:GRU"},
+    {
+        "none": "headstart.policies.memory:NoMemory",
+        "gru": "headstart.policies.memory:GRU",
+        "clock": "headstart.policies.memory:Clock",
+    },
 )
 
 

@@ -1,0 +1,104 @@
+"""The source's policy acts first, and a new one from ever earlier."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from headstart import HeadstartError
+from headstart.knowledge import Knowledge
+from headstart.policies.networks import MLP
+from headstart.policies.policy import policy_from
+from headstart.policies.standing import GuidedMLP
+from headstart.runs.evaluation import evaluate
+from headstart.runs.job import make_job, prepare
+from headstart.runs.logger import rows
+from headstart.runs.run import run
+from methods.test_standing import PROBLEMS
+
+ALWAYS, NEVER = {"tolerance": 1e9}, {"tolerance": 0.0}
+"""Rounds hold whatever they return; they hold if they are the best."""
+
+
+def finished(learner, out, **fields):
+    shots = replace(PROBLEMS[learner].access, shots=(0, 5, 25))
+    problem = replace(PROBLEMS[learner], access=shots)
+    job = make_job(problem, "jump-start", 0, out, {"steps": 256, "log_std": "none", **fields})
+    prepare(job, resume=False)
+    return job, run(job)
+
+
+def loaded(job, folder):
+    return policy_from(Knowledge.load(job.folder / folder))
+
+
+def test_the_guide_acts_until_its_time_is_over():
+    guide, own = (MLP((3, 4, 2), 1.0, jax.random.key(i)) for i in (0, 1))
+    both = GuidedMLP.of(guide, own, 5)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+    timed = jnp.concatenate([x, jnp.array([[0.0], [4.0], [5.0], [900.0]])], axis=1)
+    np.testing.assert_allclose(both(timed)[:2], guide(x)[:2], rtol=1e-6)
+    np.testing.assert_allclose(both(timed)[2:], own(x)[2:], rtol=1e-6)
+    assert both.sizes == (4, 4, 2)
+
+
+@pytest.mark.parametrize("learner", PROBLEMS)
+def test_it_begins_as_the_source_and_ends_alone(learner, tmp_path):
+    job, result = finished(learner, tmp_path, stages=4, **ALWAYS)
+    problem, source = job.problem, loaded(job, "knowledge")
+    assert result.shots[0].returns == evaluate(problem.target, source, problem.episodes, 0).tolist()
+    adapted, first = loaded(job, "adapted"), loaded(job, "zero_shot")
+    assert first.actor.network.steps == np.inf
+    assert adapted.actor.network.steps == 0
+    for policy in (first, adapted):  # the guide is the source's, and so is what it sees through
+        guide = policy.actor.network.guide
+        np.testing.assert_array_equal(guide.weights[0][:-1], source.actor.network.weights[0])
+        assert eqx.tree_equal(guide.biases, source.actor.network.biases)
+        assert eqx.tree_equal(policy.encoders, source.encoders)
+    own = eqx.tree_at(lambda n: n.guide, adapted.actor.network, adapted.actor.network.own)
+    alone = eqx.tree_at(lambda p: p.actor.network, adapted, own)
+    found = evaluate(problem.target, alone, problem.episodes, 0).tolist()
+    assert result.shots[-1].returns == found
+    steps = [row["source_steps"] for row in rows(job.folder) if row["phase"] == "jump-start"]
+    longest = steps[0] * 4 // 3
+    assert steps == [-(-longest * left // 4) for left in (3, 2, 1, 0)]
+    assert learner == "dqn" or longest == 10
+    assert job.method.notes(rows(job.folder)) == [
+        "the new policy acts alone since 20 target episodes."
+    ]
+
+
+def test_the_source_keeps_its_part_where_rounds_fall_below_the_best(tmp_path):
+    job, _ = finished("ppo", tmp_path, stages=4, **NEVER)
+    gained = [row["source_steps"] for row in rows(job.folder) if row["phase"] == "jump-start"]
+    mean = [row["train_return"] for row in rows(job.folder) if row["phase"] == "adapt"]
+    held = np.array(mean) >= np.maximum.accumulate(mean)
+    assert len(mean) == 5
+    assert not held.all()
+    assert gained == [8, 5, 3, 0][: held.sum()]
+    assert "still acts in the first" in job.method.notes(rows(job.folder))[0]
+
+
+def test_ppo_learns_from_what_the_new_policy_did_alone(tmp_path):
+    """While the source acts to the end, nothing is learned."""
+    job, _ = finished("ppo", tmp_path, stages=1, tolerance=0.0)
+    first, *later = [row for row in rows(job.folder) if row["phase"] == "adapt"]
+    assert "value_loss" not in first
+    assert all("value_loss" in row for row in later)
+    kept, _ = finished("sac", tmp_path / "sac", stages=1, **ALWAYS)
+    replayed = [row for row in rows(kept.folder) if row["phase"] == "adapt"]
+    assert all("critic_loss" in row for row in replayed)
+
+
+def test_what_it_cannot_stand_on_is_refused(tmp_path):
+    for fields, says in (
+        ({"stages": 0}, "stages must be"),
+        ({"tolerance": -1}, "tolerance must be"),
+        ({"learner.memory": "gru"}, "jump-start takes policies without a memory"),
+        ({"fresh": "statistics"}, "leave out fresh policy, statistics and encoder"),
+    ):
+        with pytest.raises(HeadstartError, match=says):
+            make_job(PROBLEMS["ppo"], "jump-start", 0, tmp_path, fields)
