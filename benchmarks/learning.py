@@ -86,6 +86,8 @@ CASES = {
         Case("two-way-cheetah", "sac-middle", 60_000, 3),
         Case("plane", "sac-small", 40_000, 3),
         Case("runner", "sac-small", 20_000, 3),
+        Case("navigation", "sac-small", 20_000, 3),
+        Case("maze", "sac-small", 20_000, 3),
         Case("archery", "sac-small", 20_000, 3),
         Case("grid", "dqn-small", 40_000, 3),
         Case("drive", "imitation", 25_000, 3),

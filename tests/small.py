@@ -23,6 +23,7 @@ FIELDS = {
     "source-only": {"steps": 256},
     "oracle": {"steps": 256},
     "finetune": {"steps": 256},
+    "pretrained": {"folder": "nowhere"},
     "diayn": {"steps": 256, "skills": 2, "learner": SAC},
     "smerl": {"steps": 256, "skills": 2, "learner": SAC},
     "residual": {"steps": 256},

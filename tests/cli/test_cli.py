@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,35 @@ def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
         assert "what was finished is kept" in process.stderr.read()
     time.sleep(0.5)
     assert not any(alive(pid) for pid in workers)
+
+
+def test_skills_are_listed_drawn_and_taken_out_by_number(problem, tmp_path, capsys):
+    flags = ["--method.skills", "2", "--method.steps", "300", "--method.learner.num_envs", "2",
+             "--method.learner.learning_starts", "64"]  # fmt: skip
+    assert main(["run", "hallway", "diayn", *flags]) == 0
+    folder = Path("runs/hallway/diayn/0/knowledge")
+    capsys.readouterr()
+    assert main(["skills", str(folder), "--episodes", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "in runner()" in said
+    assert re.findall(r"^ +([01]) +-?[0-9.]+ +-?[0-9.]+", said, re.M) == ["0", "1"]
+    page = (folder.parent / "knowledge-skills.html").read_text()
+    assert page.count("data:image/webp;base64,") == 2
+    assert "<svg" in page
+    assert main(["skills", str(folder), "--skill", "1", "--save", str(tmp_path / "one")]) == 0
+    assert main(["evaluate", str(tmp_path / "one"), "runner", "--episodes", "1"]) == 0
+    assert main(["skills", str(folder), "hallway", "--episodes", "1"]) == 0
+    assert "in runner(east=1" in capsys.readouterr().out.replace("\n", "")
+    shutil.move(folder, tmp_path / "moved")
+    for words, says in (
+        ([str(tmp_path / "one")], "holds no skills"),
+        ([str(tmp_path / "moved")], "lies in no run: name the domain"),
+        ([str(tmp_path / "moved"), "--skill", "1"], "--skill and --save come together"),
+        ([str(tmp_path / "moved"), "--skill", "9", "--save", "x"], "there is no skill 9"),
+        ([str(tmp_path / "moved"), "half-cheetah"], "evaluate it in the environment"),
+    ):
+        assert main(["skills", *words]) == 2, words
+        assert says in capsys.readouterr().err
 
 
 def test_graft_shows_what_becomes_of_each_tensor(tmp_path, capsys):

@@ -25,7 +25,8 @@ LEARN = {
     "scratch", "finetune", "residual", "progressive", "jump-start", "maxent", "diayn", "smerl",
 }  # fmt: skip
 """Methods that learn on the target."""
-RUNNABLE = [name for name in METHODS if name != "epopt-posterior"]  # needs start_from
+RUNNABLE = [name for name in METHODS if name not in ("epopt-posterior", "pretrained")]
+"""Those that need neither `start_from` nor a folder."""
 
 
 def test_every_method_has_a_test_line_and_a_page():

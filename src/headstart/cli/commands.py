@@ -120,6 +120,63 @@ def graft_command(options: argparse.Namespace, _: Any) -> None:
         print(options.save)
 
 
+def skills_command(options: argparse.Namespace, _: Any) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from headstart.knowledge import Knowledge
+    from headstart.report.skills import tried, write
+    from headstart.transfer.skills import number_of_skills, skill_of
+
+    knowledge = Knowledge.load(options.knowledge)
+    number_of_skills(knowledge)
+    if (options.skill is None) != (options.save is None):
+        raise HeadstartError("--skill and --save come together: which is kept, and where")
+    if options.save is not None:
+        skill_of(knowledge, options.skill).save(options.save)
+        print(options.save)
+        return
+    if options.domain is None:
+        domain = _learned_in(options.knowledge)
+    else:
+        domain = find_domain(options.domain)
+    found = tried(knowledge, domain, options.episodes)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for head in ("skill", "return where it was learned", f"in {domain}"):
+        table.add_column(head, justify="right")
+    for skill in found:
+        table.add_row(str(skill.number), f"{skill.learned:.1f}", f"{skill.returns.mean():.1f}")
+    Console(highlight=False, markup=False).print(table)
+    page = options.knowledge.parent / f"{options.knowledge.name}-skills.html"
+    write(page, options.knowledge, domain, found)
+    print(page)
+
+
+def _learned_in(knowledge: Path) -> Any:
+    """The source of the run that a knowledge folder lies in.
+
+    Raises:
+        HeadstartError: it lies in none, or the source is code that did not come with Headstart.
+    """
+    from headstart import envs
+    from headstart.problem.problem import from_table
+
+    try:
+        source = from_table(json.loads((knowledge.parent / "config.json").read_bytes())["problem"])
+        domain = source.source.at_mean()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise HeadstartError(
+            f"{knowledge} lies in no run: name the domain in which its skills are to be seen"
+        ) from None
+    if domain.environment not in envs.ENVIRONMENTS and not domain.environment.startswith("gym:"):
+        raise HeadstartError(
+            f"the skills were learned in {domain.environment}, which is code that did not come "
+            "with Headstart: if you trust it, name it as the domain"
+        )
+    return domain
+
+
 def report_command(options: argparse.Namespace, _: Any) -> None:
     _reported(options.dir)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "methods side by side on one problem, and the report",
     "evaluate": "a policy on a domain",
     "graft": "knowledge into other spaces of observations and actions: what fits, and what not",
+    "skills": "what each skill of a knowledge does: returns, and a page with paths and pictures",
     "report": "write DIR/report.html again",
     "check": "hold an environment to what it declares",
     "study": "re-run a published claim, or hold the stored results against it",
@@ -71,7 +72,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    listing, run, compare, evaluate, graft, report, check, study = of.values()
+    listing, run, compare, evaluate, graft, skills, report, check, study = of.values()
     listing.flag("--json", "for programs", action="store_true")
     run.word("problem", PROBLEM)
     run.word("method", "a name from `headstart list`, or module:Class")
@@ -91,12 +92,18 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         with_logs.flag("--sink", SINK, action="append", metavar="SINK")
     for with_folder in (run, compare, study):
         with_folder.flag("--out", "where runs are kept", Path("runs"), type=Path, metavar="DIR")
-    for with_knowledge in (evaluate, graft):
+    domain = "a problem, for its target, or an environment, as in hopper:torso_mass=7"
+    own = f"{domain}; the source that it was learned in, if it lies in a run and none is named"
+    for with_knowledge, text, count in (
+        (evaluate, domain, None), (graft, domain, None), (skills, own, "?"),
+    ):  # fmt: skip
         with_knowledge.word("knowledge", "a knowledge folder", type=Path)
-        with_knowledge.word("domain", "a problem, for its target, or an environment, as in "
-                            "hopper:torso_mass=7", metavar="DOMAIN|PROBLEM")  # fmt: skip
+        with_knowledge.word("domain", text, metavar="DOMAIN|PROBLEM", nargs=count)
+    skills.flag("--skill", "of the one that is saved", type=_count)
+    skills.flag("--save", "where that skill is kept, alone", type=Path, metavar="DIR")
     graft.flag("--save", "where the grafted knowledge is kept", type=Path, metavar="DIR")
     evaluate.flag("--episodes", "to be played", 20, type=_positive)
+    skills.flag("--episodes", "to be played of each", 4, type=_positive)
     evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
     report.word("dir", "as in runs/hopper-mass", type=Path)
     check.word("environment", "a name, gym:ID or module:function")

@@ -22,6 +22,8 @@ ENVIRONMENTS = Registry(
         "grid": "headstart.envs.grid:grid",
         "half-cheetah": "headstart.envs.mujoco:half_cheetah",
         "hopper": "headstart.envs.mujoco:hopper",
+        "maze": "headstart.envs.navigation:maze",
+        "navigation": "headstart.envs.navigation:navigation",
         "plane": "headstart.envs.plane:plane",
         "runner": "headstart.envs.runner:runner",
         "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",

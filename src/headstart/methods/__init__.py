@@ -7,6 +7,7 @@ METHODS = Registry(
     {
         "scratch": "headstart.methods.scratch:Scratch",
         "source-only": "headstart.methods.source_only:SourceOnly",
+        "pretrained": "headstart.methods.pretrained:Pretrained",
         "oracle": "headstart.methods.oracle:Oracle",
         "darc": "headstart.methods.darc:Darc",
         "random-force": "headstart.methods.random_force:RandomForce",

@@ -9,6 +9,7 @@ environment for ever, and is not drawn for each episode; the best skill goes on 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import jax
@@ -28,7 +29,14 @@ from headstart.methods.finetune import Finetune
 from headstart.methods.method import Method, Requirements, remembers, trusted
 from headstart.policies.policy import ActorPolicy, policy_from
 from headstart.problem.domain import Domain
-from headstart.transfer.skills import Diversity, SkillLook, Skills, discriminator, skill_of
+from headstart.transfer.skills import (
+    Diversity,
+    SkillLook,
+    Skills,
+    discriminator,
+    number_of_skills,
+    skill_of,
+)
 
 TRIED = 4
 """Episodes of each skill in the source, after training, for its return there."""
@@ -65,19 +73,29 @@ class Diayn(Finetune):
         if vars(self.learner).get("n_step", 1) != 1:
             raise HeadstartError("skills are paid step by step: set learner.n_step to 1")
         needed = super().requires()
+        if self.skill is not None:
+            raise HeadstartError(
+                "all skills are tried on the target: leave out skill, or use finetune for one"
+            )
+        if self.pretrained:
+            held = number_of_skills(Knowledge.load(Path(self.pretrained)))
+            if held != self.skills:
+                raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
         hooks = needed.hooks | {"transform", "temperature"}
         return Requirements(
             learns_on_target=True, episodes=self.skills + needed.episodes, alike=True, hooks=hooks
         )
 
     @property
-    def pretraining(self) -> Method:
+    def training(self) -> Method:
         return type(self)(
             steps=self.steps, skills=self.skills, temperature=self.temperature,
             diversity=self.diversity, learner=self.learner,
         )  # fmt: skip
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        if self.pretrained:
+            return self.pretraining.pretrain(source, target, key)
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         return self._skilled(held, source.at_mean(), self.steps, None, 0, key)
 

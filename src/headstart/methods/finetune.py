@@ -28,10 +28,11 @@ from headstart.learners.off_policy import OffPolicy
 from headstart.learners.resets import with_fresh_layers
 from headstart.learners.train import Collector, Plain, improve
 from headstart.methods.method import Method, Moves, Requirements, remembers, trusted
+from headstart.methods.pretrained import Pretrained
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
 from headstart.policies.networks import rows
-from headstart.policies.policy import ActorPolicy, Watched, policy_from
+from headstart.policies.policy import ActorPolicy, Watched, check_reads, policy_from
 from headstart.problem.domain import Domain
 from headstart.transfer.anchor import Anchoring
 
@@ -47,6 +48,10 @@ class Finetune(Method):
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
+    pretrained: str = ""
+    """A folder of knowledge to start from, in place of training in the source."""
+    skill: int | None = None
+    """The number of one of its skills, if it holds several and one is wanted."""
     fresh: tuple[str, ...] = ("optimiser",)
     """The parts that start afresh; the rest is carried. `returns` is how much the scale counts that
     PPO's critic has its values in, `optimiser` is Adam's moments."""
@@ -80,6 +85,8 @@ class Finetune(Method):
         if (self.anchor.needs_states or self.replay) and not self.kept:
             what = f"anchor.kind {self.anchor.kind}" if self.anchor.needs_states else "replay"
             raise HeadstartError(f"{what} needs steps of the source: set kept to at least 1")
+        if self.skill is not None and not self.pretrained:
+            raise HeadstartError("skill is the number of one of pretrained's: set pretrained too")
         self.factors()
 
     def requires(self) -> Requirements:
@@ -87,6 +94,8 @@ class Finetune(Method):
         HeadstartError: a part is named that the learner does not learn, or the learner has a
             memory and states without their history would be learned from.
         """
+        if self.pretrained:
+            self.pretraining.requires()
         factors, learner, who = self.factors(), self.learner, type(self.learner).__name__
         rated = [part for part in learner.parts if part in RATED]
         fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
@@ -133,7 +142,9 @@ class Finetune(Method):
             for part, factor in self.factors().items()
         ]
         held, layers, every = self.anchor, self.reset_layers, self.reset_every
+        skill = "" if self.skill is None else f", skill {self.skill}"
         said = {
+            f"from {self.pretrained}{skill}": self.pretrained,
             f"afresh: {', '.join(self.fresh) or 'nothing'}": True,
             **dict.fromkeys(scaled, True),
             f"the critic alone for {self.warmup} episodes": self.warmup,
@@ -165,6 +176,13 @@ class Finetune(Method):
 
     @property
     def pretraining(self) -> Method:
+        if self.pretrained:
+            return Pretrained(folder=self.pretrained, skill=self.skill, learner=self.learner)
+        return self.training
+
+    @property
+    def training(self) -> Method:
+        """The method whose training in the source is gone on from."""
         return SourceOnly(steps=self.steps, learner=self.learner)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
@@ -174,6 +192,8 @@ class Finetune(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
+        if self.pretrained:
+            check_reads(policy_from(knowledge, trusted(self.learner)), target.spec)
         learner = replace(self.learner, learning_rate=self.learning_rate)
         carried = knowledge.without(*self.fresh)
         state: Any = self.begun(learner, carried, learner.init(target.spec, init_key), init_key)

@@ -33,6 +33,6 @@ class MaxEnt(Finetune):
         return replace(needed, hooks=needed.hooks | {"temperature"})
 
     @property
-    def pretraining(self) -> Method:
+    def training(self) -> Method:
         learner = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         return SourceOnly(steps=self.steps, learner=learner)

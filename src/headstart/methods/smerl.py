@@ -46,11 +46,13 @@ class Smerl(Diayn):
         require(self, 0, float("inf"), "tolerance")
 
     @property
-    def pretraining(self) -> Method:
-        shared: Any = super().pretraining
+    def training(self) -> Method:
+        shared: Any = super().training
         return replace(shared, tolerance=self.tolerance, optimum=self.optimum)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        if self.pretrained:
+            return self.pretraining.pretrain(source, target, key)
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
         single, steps, best = source.at_mean(), self.steps, self.optimum
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)

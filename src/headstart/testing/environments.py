@@ -2,20 +2,48 @@
 
 from collections.abc import Mapping
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from headstart import envs
 from headstart.envs.environment import Environment
-from headstart.envs.spec import Obs, Parameter
-from headstart.envs.vector_env import AbstractVectorEnv
+from headstart.envs.spec import Actions, Obs, Parameter
+from headstart.envs.vector_env import AbstractVectorEnv, TimeStep
 from headstart.experience.unroll import begin, play
-from headstart.policies.policy import UniformPolicy
+from headstart.policies.policy import AbstractPolicy, UniformPolicy
 from headstart.problem import Domain
 from headstart.testing.finding import Finding, hold
 
 STEPS = 60
 COPIES = 8
+PUSH = 8
+"""Steps that an action is kept."""
+
+
+class Pushes(AbstractPolicy):
+    """Actions uniformly at random, each kept for a while: jitter stays where it is."""
+
+    actions: Actions = eqx.field(static=True)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    def initial(self, num: int) -> tuple[Array, Array]:
+        kind = jnp.int32 if self.actions.discrete else jnp.float32
+        return jnp.zeros(num, jnp.int32), jnp.zeros((num, *self.actions.shape), kind)
+
+    def step(
+        self, told: TimeStep, memory: tuple[Array, Array], key: PRNGKeyArray | None
+    ) -> tuple[Shaped[Array, "env ..."], tuple[Array, Array]]:
+        age, kept = memory
+        fresh, _ = UniformPolicy(self.actions).step(told, (), key)
+        renewed = (age % PUSH == 0).reshape(-1, *[1] * (kept.ndim - 1))
+        action = jnp.where(renewed, fresh, kept)
+        return action, (age + 1, action)
 
 
 def check_environment(name: str) -> None:
@@ -111,7 +139,7 @@ def _traced(running: AbstractVectorEnv, changed: Mapping[int, float], seed: int)
 
 
 def _record(running: AbstractVectorEnv) -> np.ndarray:
-    policy = UniformPolicy(running.spec.actions)
+    policy = Pushes(running.spec.actions)
     carry = begin(policy, running)
     seen = [_row(carry.told.obs, np.zeros(COPIES))]
     for played in play(policy, running, carry, jax.random.key(0)):

@@ -1,0 +1,176 @@
+"""A point mass that is to get somewhere, with obstacles in its way or without.
+
+In the open every way around is nearly as good as the straight one, so that many solve the task. An
+obstacle on the straight way leaves only the others. In the maze the goal is behind a wall, and
+nothing is paid before it is found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageDraw
+
+from headstart.envs.floor_map import FloorMap
+from headstart.envs.point_mass import (
+    DRAG,
+    DT,
+    FENCE,
+    FULL_SPEED,
+    GRASS,
+    SIDE,
+    SUPERSAMPLE,
+    PointMass,
+    State,
+    draw_mass,
+    length,
+    pushed,
+)
+from headstart.envs.spec import Parameter
+
+METRES = 10.0  # that an observed position of 1 stands for
+NEAR = 0.7  # metres from the goal that count as there
+THICK = 0.6  # metres, of an obstacle: more than a step at full speed
+GOAL = (220, 68, 68)
+
+Block = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Navigation(PointMass):
+    """The reward of a step is how much nearer the goal is than before, at most 1:
+
+        (|x − g| − |x' − g|) / (FULL_SPEED · DT)
+
+    The action is a push in x and y, shortened to length 1 where it is longer. Who meets a wall
+    slides along it. The observation is the position in units of `METRES` and the velocity in units
+    of full speed; it tells nothing of goals and obstacles.
+    """
+
+    name: str = "navigation"
+    horizon: int = 80
+    dt: float = DT
+    bounds: ClassVar[Block] = (-2.0, 10.0, -6.0, 6.0)
+    """Left, right, bottom and top of the arena, in metres."""
+    start_at: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    goal: ClassVar[tuple[float, float]] = (8.0, 0.0)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        left, right, bottom, top = self.bounds
+        x, y = self.goal
+        return {
+            "goal_x": Parameter(x, left, right, "m", "where to get, from west to east"),
+            "goal_y": Parameter(y, bottom, top, "m", "where to get, from south to north"),
+            "obstacle": Parameter(
+                0.0, 0.0, 9.6, "m", "a wall across the way, from south to north; 0: none"
+            ),
+        }
+
+    def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
+        """At the start, at rest, within 0.1 m."""
+        near = jax.random.uniform(key, (2,), minval=-0.1, maxval=0.1)
+        return State(jnp.array(self.start_at) + near, jnp.zeros(2))
+
+    def step(
+        self, state: State, action: jax.Array, p: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[State, jax.Array, jax.Array]:
+        far = jnp.array(jnp.inf)
+        led = pushed(state, action, DRAG, -far, far)
+        (x, y), (old_x, old_y) = led.position, state.position
+        x_free = self._free(x, old_y, p)
+        y_free = self._free(jnp.where(x_free, x, old_x), y, p)
+        free = jnp.stack([x_free, y_free])
+        after = State(
+            jnp.where(free, led.position, state.position), jnp.where(free, led.velocity, 0.0)
+        )
+        return after, self._reward(state.position, after.position, p), jnp.bool_(False)
+
+    def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
+        goal = jnp.stack([p["goal_x"], p["goal_y"]])
+        return (length(before - goal) - length(after - goal)) / (FULL_SPEED * DT)
+
+    def _free(self, x: jax.Array, y: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
+        """Whether a place is in the arena, and no wall is there."""
+        left, right, bottom, top = self.bounds
+        free = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+        for west, south, width, height in self._walls(p):
+            free &= (x <= west) | (x >= west + width) | (y <= south) | (y >= south + height)
+        return free
+
+    def _walls(self, p: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Blocks that may stand: left, bottom, width and height; nowhere if one of these is 0."""
+        x, y = ((a + b) / 2 for a, b in zip(self.start_at, self.goal, strict=True))
+        return [(x - THICK / 2, y - p["obstacle"] / 2, THICK, p["obstacle"])]
+
+    def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
+        return jnp.concatenate([state.position / METRES, state.velocity / FULL_SPEED])
+
+    def position(self, obs: np.ndarray) -> np.ndarray:
+        """Metres `[..., 2]` from observations `[..., 4]`."""
+        return obs[..., :2] * METRES
+
+    def floor_map(self, p: Mapping[str, float]) -> FloorMap:
+        """The arena from above, in metres."""
+        walls = [wall for wall in self._walls(p) if min(wall[2:]) > 0]
+        return FloorMap(self.bounds, walls, {"start": self.start_at, "goal": self._goal(p)})
+
+    def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
+        """`[height, width, 3]` bytes: the arena from above. The line is the way of the next half
+        second; the ring is as near to the goal as counts."""
+        left, right, bottom, top = self.bounds
+        high = SIDE * SUPERSAMPLE
+        metre = high / (top - bottom)
+        wide = round(metre * (right - left))
+
+        def pixel(x: float, y: float) -> tuple[float, float]:
+            return (x - left) * metre, (top - y) * metre
+
+        image = Image.new("RGB", (wide, high), GRASS)
+        draw = ImageDraw.Draw(image)
+        for x, y, width, height in self._walls(p):
+            if min(width, height) > 0:
+                draw.rectangle((*pixel(x, y + height), *pixel(x + width, y)), fill=FENCE)
+        draw.rectangle((0, 0, wide - 1, high - 1), outline=FENCE, width=8)
+        x, y = self._goal(p)
+        draw.ellipse(
+            (*pixel(x - NEAR, y + NEAR), *pixel(x + NEAR, y - NEAR)), outline=GOAL, width=5
+        )
+        draw_mass(draw, pixel, state)
+        size = wide // SUPERSAMPLE, SIDE
+        return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+
+    def _goal(self, p: Mapping[str, float]) -> tuple[float, float]:
+        return p["goal_x"], p["goal_y"]
+
+
+@dataclass(frozen=True)
+class Maze(Navigation):
+    """The goal is behind a wall, and 1 is paid for every step that ends within `NEAR` of it."""
+
+    name: str = "maze"
+    bounds: ClassVar[Block] = (0.0, 5.0, 0.0, 4.0)
+    start_at: ClassVar[tuple[float, float]] = (0.7, 0.7)
+    goal: ClassVar[tuple[float, float]] = (0.7, 3.3)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        text = "a wall from the west, between start and goal; 0: none"
+        return {"wall": Parameter(3.6, 0.0, 3.6, "m", text)}
+
+    def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
+        return 1.0 * (length(after - jnp.array(self.goal)) < NEAR)
+
+    def _walls(self, p: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return [(0.0, 1.6, p["wall"], 0.8)]
+
+    def _goal(self, p: Mapping[str, float]) -> tuple[float, float]:
+        return self.goal
+
+
+navigation = Navigation()
+maze = Maze()

@@ -1,0 +1,98 @@
+"""Starting from what was learned elsewhere, and from one of several skills."""
+
+from dataclasses import replace
+
+import pytest
+
+import small
+from headstart import Domain, HeadstartError
+from headstart.knowledge import Knowledge
+from headstart.policies.policy import policy_from
+from headstart.runs.evaluation import evaluate
+from headstart.runs.job import make_job, prepare
+from headstart.runs.run import run
+from headstart.transfer.skills import skill_of
+from small import TRACK
+
+HERE = replace(TRACK, learner=small.SAC)
+THERE = replace(HERE, name="elsewhere", target=Domain("probes:Track", wind=-0.3))
+
+
+def done(problem, name, out, **fields):
+    job = make_job(problem, name, 0, out, fields)
+    prepare(job, resume=False)
+    return job, run(job)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A folder of two skills, and one of a plain policy."""
+    out = tmp_path_factory.mktemp("runs")
+    skills, _ = done(HERE, "diayn", out)
+    plain, _ = done(HERE, "source-only", out)
+    return str(skills.folder / "knowledge"), str(plain.folder / "knowledge")
+
+
+def worth(knowledge):
+    return evaluate(THERE.target, policy_from(knowledge), THERE.episodes, 0).tolist()
+
+
+def test_it_acts_as_what_was_learned_and_takes_no_step_of_the_source(learned, tmp_path):
+    skills, plain = (Knowledge.load(type(tmp_path)(folder)) for folder in learned)
+    _, result = done(THERE, "pretrained", tmp_path, folder=learned[1])
+    assert result.shots[0].returns == worth(plain)
+    assert result.source["steps"] == 0
+    for number in (0, 1):
+        _, result = done(
+            THERE, "pretrained", tmp_path / str(number), folder=learned[0], skill=number
+        )
+        assert result.shots[0].returns == worth(skill_of(skills, number))
+
+
+@pytest.mark.parametrize("name", ["finetune", "residual", "jump-start", "maxent"])
+def test_one_skill_is_fine_tuned_on_another_problem(name, learned, tmp_path):
+    job, result = done(THERE, name, tmp_path, pretrained=learned[0], skill=1)
+    skill = skill_of(Knowledge.load(type(tmp_path)(learned[0])), 1)
+    assert result.shots[0].returns == pytest.approx(worth(skill), rel=1e-4)
+    assert result.source["steps"] == 0
+    assert result.target["episodes"] == 10
+    assert f"from {learned[0]}, skill 1" in job.method.recipe
+
+
+@pytest.mark.parametrize("name", ["diayn", "smerl"])
+def test_all_skills_are_tried_again_on_another_problem(name, learned, tmp_path):
+    _, result = done(THERE, name, tmp_path, pretrained=learned[0])
+    assert result.source["steps"] == 0
+    assert result.target["episodes"] == 10
+
+
+def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned, tmp_path):
+    skills, plain = learned
+    for name, fields, says in (
+        ("pretrained", {"folder": ""}, "no knowledge is named: set the folder"),
+        ("pretrained", {"folder": "nowhere"}, "nowhere is not a knowledge folder"),
+        (
+            "pretrained",
+            {"folder": skills, "skill": 2},
+            "there is no skill 2: they are numbered 0 to 1",
+        ),
+        ("pretrained", {"folder": plain, "skill": 0}, "holds no skills"),
+        ("finetune", {"pretrained": skills, "skill": 2}, "there is no skill 2"),
+        ("finetune", {"skill": 1}, "set pretrained too"),
+        ("diayn", {"pretrained": skills, "skill": 1}, "all skills are tried on the target"),
+        ("diayn", {"pretrained": plain}, "holds no skills"),
+        ("diayn", {"pretrained": skills, "skills": 1}, "skills must be at least 2"),
+        (
+            "smerl",
+            {"pretrained": skills, "skills": 8, "learner.num_envs": 8},
+            "holds 2 skills: set",
+        ),
+    ):
+        with pytest.raises(HeadstartError, match=says):
+            make_job(THERE, name, 0, tmp_path, fields)
+    for name, fields in (("pretrained", {"folder": skills}), ("finetune", {"pretrained": skills})):
+        with pytest.raises(HeadstartError, match="take out one of its skills by its number"):
+            done(THERE, name, tmp_path, **fields)
+    other = replace(THERE, source=Domain("runner"), target=Domain("runner"), sweep={}, methods={})
+    with pytest.raises(HeadstartError, match="was learned with other observations or actions than"):
+        done(other, "pretrained", tmp_path / "other", folder=plain)
