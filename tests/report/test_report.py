@@ -62,7 +62,7 @@ def test_everything_is_inside(report):
     html = report.read_text()
     outside = re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*|url\((?!#)[^)]*|@import[^;]*", html)
     assert outside == []
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     assert html.count("data:image/webp;base64,") == 2 * len(METHODS)
     assert html.count("data:image/png;base64,") == 2
     assert "From many masses to one &lt;heavier&gt; &amp;" in html

@@ -59,6 +59,7 @@ def write(compared: Compared) -> Path:
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
         kept_figure=_kept_figure(results),
+        entropy_figure=_entropy_figure(results),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(logs), "learning"),
@@ -93,6 +94,26 @@ def _kept_figure(results: Results) -> str | None:
         return None
     scores = _scores(results, lambda shot: shot.source_score)
     return svg(over_shots(shots, scores, "return in the source"), "kept")
+
+
+def _entropy_figure(results: Results) -> str | None:
+    """How surely each method's policies act on the target, before and after, in results that say
+    so."""
+    known = {
+        label: [run for run in runs if run.shots[0].entropy] for label, runs in results.items()
+    }
+    if not all(known.values()):
+        return None
+    fig, (axis,) = figure(height=0.9 + 0.4 * len(known))
+    for index, runs in enumerate(known.values()):
+        for shot, marker, shift in ((0, "o", 0.13), (-1, "s", -0.13)):
+            low, middle, high = np.mean([run.shots[shot].entropy for run in runs], axis=0)
+            row, style = len(known) - index + shift, "none" if shot == 0 else "full"
+            axis.plot([low, high], [row, row], color=colour(index), linewidth=1.2)
+            axis.plot(middle, row, marker, color=colour(index), markersize=5, fillstyle=style)
+    axis.set_yticks(range(len(known), 0, -1), list(known))
+    axis.set_xlabel("entropy of actions on the target, in nats: ○ first policy, ■ last")
+    return svg(fig, "entropy")
 
 
 def _shots(results: Results) -> list[int]:

@@ -4,10 +4,17 @@ from pathlib import Path
 
 from headstart import registry
 from headstart.errors import HeadstartError, unknown
-from headstart.problem.named import appearance, exploration, memory, off_dynamics, robustness
+from headstart.problem.named import (
+    appearance,
+    exploration,
+    memory,
+    off_dynamics,
+    robustness,
+    skills,
+)
 from headstart.problem.problem import TransferProblem, read
 
-FILES = (robustness, off_dynamics, appearance, memory, exploration)
+FILES = (robustness, off_dynamics, appearance, memory, exploration, skills)
 PROBLEMS = {problem.name: problem for file in FILES for problem in file.PROBLEMS}
 
 
