@@ -96,6 +96,7 @@ class Diayn(Finetune):
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:
             return self.pretraining.pretrain(source, target, key)
+        self.diversity.check(source.spec)
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         return self._skilled(held, source.at_mean(), self.steps, None, 0, key)
 

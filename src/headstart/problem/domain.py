@@ -104,7 +104,8 @@ class Domain:
 
     def __str__(self):
         shown = (f"{name}={_show(d)}" for name, d in self.parameters.items())
-        return f"{self.environment}({', '.join(shown)})"
+        told = f", showing {', '.join(self.shows)}" if self.shows else ""
+        return f"{self.environment}({', '.join(shown)}){told}"
 
 
 def _middle(distribution: Distribution) -> float:

@@ -86,6 +86,27 @@ class Diversity:
         require(self, 1, math.inf, "hidden")
         require(self, 0, math.inf, "learning_rate", "weight")
 
+    def check(self, spec: EnvSpec) -> int:
+        """How many entries of a domain's state skills are told apart by.
+
+        Raises:
+            HeadstartError: there is no vector to judge, or no such entry in it.
+        """
+        group = spec.groups.get("state")
+        if group is None or group.kind != "vector":
+            raise HeadstartError(
+                f"skills are told apart by the group 'state', a vector, and {spec.name} shows "
+                f"{', '.join(f'{n}, {g}' for n, g in spec.groups.items())}"
+            )
+        size = group.shape[0]
+        for entry in self.coordinates:
+            if not 0 <= entry < size:
+                raise HeadstartError(
+                    f"diversity.coordinates: {spec.name} has no entry {entry} in its state; they "
+                    f"are 0 to {size - 1}"
+                )
+        return len(self.coordinates) or size
+
     def reward(self, number: int, copies: int, gate: float | None) -> "SkillReward":
         """The reward of so many skills in so many copies.
 
@@ -112,25 +133,8 @@ class SkillReward:
         return False
 
     def init(self, spec: EnvSpec, key: PRNGKeyArray) -> Judge:
-        """A fresh classifier for a domain of this spec.
-
-        Raises:
-            HeadstartError: there is no vector to judge, or no such entry in it.
-        """
-        group = spec.groups.get("state")
-        if group is None or group.kind != "vector":
-            raise HeadstartError(
-                f"skills are told apart by the group 'state', a vector, and {spec.name} shows "
-                f"{', '.join(f'{n}, {g}' for n, g in spec.groups.items())}"
-            )
-        size = group.shape[0]
-        for entry in self.diversity.coordinates:
-            if not 0 <= entry < size:
-                raise HeadstartError(
-                    f"diversity.coordinates: {spec.name} has no entry {entry} in its state; they "
-                    f"are 0 to {size - 1}"
-                )
-        seen = len(self.diversity.coordinates) or size
+        """A fresh classifier for a domain of this spec."""
+        seen = self.diversity.check(spec)
         classifier = MLP((seen, *self.diversity.hidden, self.number), 0.1, key, jax.nn.relu)
         moments = self._optimiser.init(classifier)  # pyright: ignore[reportArgumentType]
         unknown = jnp.full(self.number, jnp.nan)
