@@ -1,6 +1,7 @@
 """Starting from what was learned elsewhere, and from one of several skills."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def worth(knowledge):
 
 
 def test_it_acts_as_what_was_learned_and_takes_no_step_of_the_source(learned, tmp_path):
-    skills, plain = (Knowledge.load(type(tmp_path)(folder)) for folder in learned)
+    skills, plain = (Knowledge.load(Path(folder)) for folder in learned)
     _, result = done(THERE, "pretrained", tmp_path, folder=learned[1])
     assert result.shots[0].returns == worth(plain)
     assert result.source["steps"] == 0
@@ -52,7 +53,7 @@ def test_it_acts_as_what_was_learned_and_takes_no_step_of_the_source(learned, tm
 @pytest.mark.parametrize("name", ["finetune", "residual", "jump-start", "maxent"])
 def test_one_skill_is_fine_tuned_on_another_problem(name, learned, tmp_path):
     job, result = done(THERE, name, tmp_path, pretrained=learned[0], skill=1)
-    skill = skill_of(Knowledge.load(type(tmp_path)(learned[0])), 1)
+    skill = skill_of(Knowledge.load(Path(learned[0])), 1)
     assert result.shots[0].returns == pytest.approx(worth(skill), rel=1e-4)
     assert result.source["steps"] == 0
     assert result.target["episodes"] == 10
@@ -90,6 +91,11 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned
     ):
         with pytest.raises(HeadstartError, match=says):
             make_job(THERE, name, 0, tmp_path, fields)
+    bare = tmp_path / "bare"
+    Knowledge.load(Path(plain)).without("critic").save(bare)
+    with pytest.raises(HeadstartError, match="holds no critic .* name it in fresh"):
+        make_job(THERE, "finetune", 0, tmp_path, {"pretrained": str(bare)})
+    make_job(THERE, "finetune", 0, tmp_path, {"pretrained": str(bare), "fresh": "critic"})
     for name, fields in (("pretrained", {"folder": skills}), ("finetune", {"pretrained": skills})):
         with pytest.raises(HeadstartError, match="take out one of its skills by its number"):
             done(THERE, name, tmp_path, **fields)

@@ -95,7 +95,13 @@ class Finetune(Method):
             memory and states without their history would be learned from.
         """
         if self.pretrained:
-            self.pretraining.requires()
+            held = self._given.held().parts
+            for part in ("policy", "critic"):
+                if part in self.learner.parts and part not in {*held, *self.fresh}:
+                    raise HeadstartError(
+                        f"{self.pretrained} holds no {part} (it holds {', '.join(held)}): name it "
+                        "in fresh, so that it starts afresh"
+                    )
         factors, learner, who = self.factors(), self.learner, type(self.learner).__name__
         rated = [part for part in learner.parts if part in RATED]
         fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
@@ -176,9 +182,11 @@ class Finetune(Method):
 
     @property
     def pretraining(self) -> Method:
-        if self.pretrained:
-            return Pretrained(folder=self.pretrained, skill=self.skill, learner=self.learner)
-        return self.training
+        return self._given if self.pretrained else self.training
+
+    @property
+    def _given(self) -> Pretrained:
+        return Pretrained(folder=self.pretrained, skill=self.skill, learner=self.learner)
 
     @property
     def training(self) -> Method:
