@@ -145,6 +145,14 @@ def leaves(tree: PyTree) -> dict[str, np.ndarray]:
     return {_path(path): np.asarray(leaf) for path, leaf in found}
 
 
+def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tree's arrays by path."""
+    import jax
+
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return {_path(path): tuple(leaf.shape) for path, leaf in found}
+
+
 def load_leaves(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
     """`tree` with each leaf replaced by the array of its path; the inverse of `leaves`.
 

@@ -190,7 +190,11 @@ def test_skills_are_listed_drawn_and_taken_out_by_number(problem, tmp_path, caps
     shutil.move(folder, tmp_path / "moved")
     for words, says in (
         ([str(tmp_path / "one")], "holds no skills"),
-        ([str(tmp_path / "moved")], "lies in no run: name the domain"),
+        ([str(tmp_path / "moved")], "lies in no run that learned it: name the domain"),
+        (
+            [str(tmp_path / "moved"), "runner", "--skill", "1", "--save", "x"],
+            "leave out the domain",
+        ),
         ([str(tmp_path / "moved"), "--skill", "1"], "--skill and --save come together"),
         ([str(tmp_path / "moved"), "--skill", "9", "--save", "x"], "there is no skill 9"),
         ([str(tmp_path / "moved"), "half-cheetah"], "evaluate it in the environment"),

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from headstart import HeadstartError
+from headstart.envs.spec import Actions
 from headstart.knowledge import Knowledge
-from headstart.policies.networks import MLP
+from headstart.policies.actors import ACTORS, GuidedActor
 from headstart.policies.policy import policy_from
-from headstart.policies.standing import GuidedMLP
-from headstart.runs.evaluation import evaluate
+from headstart.runs.evaluation import evaluate, explore
 from headstart.runs.job import make_job, prepare
 from headstart.runs.logger import rows
 from headstart.runs.run import run
@@ -35,14 +35,24 @@ def loaded(job, folder):
     return policy_from(Knowledge.load(job.folder / folder))
 
 
-def test_the_guide_acts_until_its_time_is_over():
-    guide, own = (MLP((3, 4, 2), 1.0, jax.random.key(i)) for i in (0, 1))
-    both = GuidedMLP.of(guide, own, 5)
+@pytest.mark.parametrize("kind", ACTORS)
+def test_the_guide_acts_and_draws_until_its_time_is_over(kind):
+    discrete = kind in ("categorical", "greedy")
+    actions = Actions((), (3,)) if discrete else Actions((2,))
+    guide, own = (ACTORS.find(kind)(3, actions, (4,), jax.random.key(i)) for i in (0, 1))
+    if kind == "gaussian":
+        guide = guide.narrowed(-5.0)
+    both = GuidedActor(guide, own, jnp.float32(5))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     timed = jnp.concatenate([x, jnp.array([[0.0], [4.0], [5.0], [900.0]])], axis=1)
-    np.testing.assert_allclose(both(timed)[:2], guide(x)[:2], rtol=1e-6)
-    np.testing.assert_allclose(both(timed)[2:], own(x)[2:], rtol=1e-6)
-    assert both.sizes == (4, 4, 2)
+    key = jax.random.key(7)
+    for asked in (
+        lambda actor, x: actor.mode(x), lambda actor, x: actor.sample(x, key),
+        lambda actor, x: actor.entropy(x, key), lambda actor, x: actor.outputs(x),
+    ):  # fmt: skip
+        np.testing.assert_allclose(asked(both, timed)[:2], asked(guide, x)[:2], rtol=1e-6)
+        np.testing.assert_allclose(asked(both, timed)[2:], asked(own, x)[2:], rtol=1e-6)
+    assert both.network is own.network
 
 
 @pytest.mark.parametrize("learner", PROBLEMS)
@@ -51,24 +61,39 @@ def test_it_begins_as_the_source_and_ends_alone(learner, tmp_path):
     problem, source = job.problem, loaded(job, "knowledge")
     assert result.shots[0].returns == evaluate(problem.target, source, problem.episodes, 0).tolist()
     adapted, first = loaded(job, "adapted"), loaded(job, "zero_shot")
-    assert first.actor.network.steps == np.inf
-    assert adapted.actor.network.steps == 0
+    assert first.actor.steps == np.inf
+    assert adapted.actor.steps == 0
     for policy in (first, adapted):  # the guide is the source's, and so is what it sees through
-        guide = policy.actor.network.guide
-        np.testing.assert_array_equal(guide.weights[0][:-1], source.actor.network.weights[0])
-        assert eqx.tree_equal(guide.biases, source.actor.network.biases)
+        assert eqx.tree_equal(policy.actor.guide, source.actor)
         assert eqx.tree_equal(policy.encoders, source.encoders)
-    own = eqx.tree_at(lambda n: n.guide, adapted.actor.network, adapted.actor.network.own)
-    alone = eqx.tree_at(lambda p: p.actor.network, adapted, own)
+    alone = replace_actor(source, adapted.actor.own)
     found = evaluate(problem.target, alone, problem.episodes, 0).tolist()
     assert result.shots[-1].returns == found
     steps = [row["source_steps"] for row in rows(job.folder) if row["phase"] == "jump-start"]
     longest = steps[0] * 4 // 3
     assert steps == [-(-longest * left // 4) for left in (3, 2, 1, 0)]
     assert learner == "dqn" or longest == 10
+    assert "afresh: policy, optimiser" in job.method.recipe
     assert job.method.notes(rows(job.folder)) == [
         "the new policy acts alone since 20 target episodes."
     ]
+
+
+def replace_actor(policy, actor):
+    return eqx.tree_at(lambda p: p.actor, policy, actor)
+
+
+def test_the_policy_that_is_kept_is_the_one_that_acted(tmp_path):
+    """After the first round, which is the source's, nothing else has acted, or learned of PPO."""
+    few = replace(PROBLEMS["ppo"], access=replace(PROBLEMS["ppo"].access, shots=(0, 5)))
+    job = make_job(few, "jump-start", 0, tmp_path, {"steps": 256, "stages": 1, **ALWAYS})
+    prepare(job, resume=False)
+    first, last = run(job).shots
+    assert loaded(job, "adapted").actor.steps == np.inf
+    assert first.returns == last.returns
+    source = loaded(job, "knowledge")
+    sampled, _ = explore(few.target, source, few.episodes, 0)
+    assert first.sampled == sampled.tolist()  # with the source's own deviation
 
 
 def test_the_source_keeps_its_part_where_rounds_fall_below_the_best(tmp_path):
@@ -78,8 +103,8 @@ def test_the_source_keeps_its_part_where_rounds_fall_below_the_best(tmp_path):
     held = np.array(mean) >= np.maximum.accumulate(mean)
     assert len(mean) == 5
     assert not held.all()
-    assert gained == [8, 5, 3, 0][: held.sum()]
-    assert "still acts in the first" in job.method.notes(rows(job.folder))[0]
+    assert gained == [8, 5, 3, 0][: held[:-1].sum()]  # the last one would be of a next round
+    assert "still acted in the first" in job.method.notes(rows(job.folder))[0]
 
 
 def test_ppo_learns_from_what_the_new_policy_did_alone(tmp_path):
@@ -98,6 +123,7 @@ def test_what_it_cannot_stand_on_is_refused(tmp_path):
         ({"stages": 0}, "stages must be"),
         ({"tolerance": -1}, "tolerance must be"),
         ({"learner.memory": "gru"}, "jump-start takes policies without a memory"),
+        ({"warmup": 2}, "leave out warmup"),
         ({"fresh": "statistics"}, "leave out fresh policy, statistics and encoder"),
     ):
         with pytest.raises(HeadstartError, match=says):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import small
@@ -11,6 +12,7 @@ from headstart.knowledge import Knowledge
 from headstart.policies.policy import policy_from
 from headstart.runs.evaluation import evaluate
 from headstart.runs.job import make_job, prepare
+from headstart.runs.logger import rows
 from headstart.runs.run import run
 from headstart.transfer.skills import skill_of
 from small import TRACK
@@ -62,9 +64,15 @@ def test_one_skill_is_fine_tuned_on_another_problem(name, learned, tmp_path):
 
 @pytest.mark.parametrize("name", ["diayn", "smerl"])
 def test_all_skills_are_tried_again_on_another_problem(name, learned, tmp_path):
-    _, result = done(THERE, name, tmp_path, pretrained=learned[0])
+    job, result = done(THERE, name, tmp_path, pretrained=learned[0])
     assert result.source["steps"] == 0
     assert result.target["episodes"] == 10
+    (tried,) = [row for row in rows(job.folder) if "skill_returns" in row]
+    skills = Knowledge.load(Path(learned[0]))
+    first = str(np.argmax(skills.parts["skills"]["returns"]))
+    assert result.shots[0].returns == worth(skill_of(skills, int(first)))
+    assert next(iter(tried["skill_returns"])) == first
+    assert tried["skill"] == int(max(tried["skill_returns"], key=tried["skill_returns"].get))
 
 
 def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned, tmp_path):
@@ -96,9 +104,27 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned
     with pytest.raises(HeadstartError, match="holds no critic .* name it in fresh"):
         make_job(THERE, "finetune", 0, tmp_path, {"pretrained": str(bare)})
     make_job(THERE, "finetune", 0, tmp_path, {"pretrained": str(bare), "fresh": "critic"})
-    for name, fields in (("pretrained", {"folder": skills}), ("finetune", {"pretrained": skills})):
-        with pytest.raises(HeadstartError, match="take out one of its skills by its number"):
-            done(THERE, name, tmp_path, **fields)
+    ppo = replace(THERE, learner=small.PPO, methods={})
     other = replace(THERE, source=Domain("runner"), target=Domain("runner"), sweep={}, methods={})
-    with pytest.raises(HeadstartError, match="was learned with other observations or actions than"):
-        done(other, "pretrained", tmp_path / "other", folder=plain)
+    for problem, name, fields, says in (
+        (THERE, "pretrained", {"folder": skills}, "holds 2 skills: set skill to the number"),
+        (THERE, "finetune", {"pretrained": skills}, "holds 2 skills: set skill to the number"),
+        (other, "pretrained", {"folder": plain}, "was learned with other state than runner has"),
+        (ppo, "finetune", {"pretrained": plain}, "holds no policy as PPO makes it here"),
+        (THERE, "finetune", {"pretrained": plain, "learner.hidden": 8}, "holds no policy as SAC"),
+    ):
+        with pytest.raises(HeadstartError, match=says):
+            make_job(problem, name, 0, tmp_path, fields)
+
+
+def test_a_folder_with_other_content_is_another_start(learned, tmp_path):
+    kept = tmp_path / "kept"
+    Knowledge.load(Path(learned[1])).save(kept)
+    before, result = done(THERE, "pretrained", tmp_path, folder=str(kept))
+    skill_of(Knowledge.load(Path(learned[0])), 1).save(kept)
+    again = make_job(THERE, "pretrained", 0, tmp_path, {"folder": str(kept)})
+    assert again.untouched_key != before.untouched_key
+    with pytest.raises(HeadstartError, match="holds a run with another method"):
+        prepare(again, resume=True)
+    _, tuned = done(THERE, "finetune", tmp_path, pretrained=str(kept))
+    assert tuned.shots[0].returns != result.shots[0].returns

@@ -112,7 +112,7 @@ def test_without_memory_features_stay_as_they_are():
 
 
 def test_a_clock_counts_from_where_an_episode_begins():
-    clock = Clock(FEATURES, ACT, 1, jax.random.key(0))
+    clock = Clock(FEATURES)
     x, action, begins = arrays(X, ACTION, BEGINS)
     out, states = clock.unroll(x, action, begins, jnp.full(ENV, 5.0))
     ages = [[5, 0, 5], [6, 1, 6], [7, 2, 7], [0, 3, 8], [0, 4, 9], [1, 5, 10], [2, 6, 0]]

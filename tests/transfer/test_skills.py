@@ -203,22 +203,14 @@ def test_what_cannot_be_is_refused(tmp_path):
             "skills are of policies without a mem",
         ),
         ("smerl", {"skills": 2, "tolerance": -1}, "tolerance must be at least 0"),
+        ("diayn", {"skills": 2, "diversity.coordinates": 9}, "has no entry 9 in its state"),
+        ("smerl", {"skills": 2, "diversity.coordinates": 9}, "has no entry 9 in its state"),
     ):
         with pytest.raises(HeadstartError, match=says):
             make_job(PROBLEM, label, 0, tmp_path, fields)
     few = replace(PROBLEM, access=replace(PROBLEM.access, shots=(0, 1)))
     with pytest.raises(HeadstartError, match="2 target episodes"):
         make_job(few, "diayn", 0, tmp_path, {"skills": 2})
-
-
-@pytest.mark.parametrize("method", [Diayn, Smerl])
-def test_states_that_tell_no_skills_apart_are_refused_before_a_step_is_taken(method):
-    source = CountedSource(TRACK.source)
-    target = MeteredTarget(TRACK.target, Allowance(Meter()))
-    nowhere = method(steps=100, skills=2, learner=SAC_SMALL, diversity=Diversity(coordinates=(9,)))
-    with pytest.raises(HeadstartError, match="has no entry 9 in its state"):
-        nowhere.pretrain(source, target, KEY)
-    assert source.steps == 0
 
 
 def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):

@@ -134,6 +134,8 @@ def skills_command(options: argparse.Namespace, _: Any) -> None:
     if (options.skill is None) != (options.save is None):
         raise HeadstartError("--skill and --save come together: which is kept, and where")
     if options.save is not None:
+        if options.domain is not None:
+            raise HeadstartError("--save keeps a skill and plays none: leave out the domain")
         skill_of(knowledge, options.skill).save(options.save)
         print(options.save)
         return
@@ -163,11 +165,14 @@ def _learned_in(knowledge: Path) -> Any:
     from headstart.problem.problem import from_table
 
     try:
-        source = from_table(json.loads((knowledge.parent / "config.json").read_bytes())["problem"])
-        domain = source.source.at_mean()
+        config = json.loads((knowledge.parent / "config.json").read_bytes())
+        domain = from_table(config["problem"]).source.at_mean()
+        if config["method"]["fields"].get("pretrained"):
+            raise KeyError("learned elsewhere")
     except (OSError, ValueError, KeyError, TypeError):
         raise HeadstartError(
-            f"{knowledge} lies in no run: name the domain in which its skills are to be seen"
+            f"{knowledge} lies in no run that learned it: name the domain in which its skills are "
+            "to be seen"
         ) from None
     if domain.environment not in envs.ENVIRONMENTS and not domain.environment.startswith("gym:"):
         raise HeadstartError(

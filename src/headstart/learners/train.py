@@ -200,8 +200,8 @@ class Plan(Protocol):
         """The state to be updated from a round of episodes, so many of which came before it."""
         ...
 
-    def acting(self, state: State) -> State:
-        """The state whose policy acts: the learner's, or that and another's help."""
+    def acting(self, policy: AbstractPolicy) -> AbstractPolicy:
+        """Who acts: the learner's policy, or that with another's help."""
         ...
 
     def learned_from(self, tried: Episodes) -> Episodes:
@@ -218,8 +218,8 @@ class Plain:
     def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
         return state
 
-    def acting(self, state: State) -> State:
-        return state
+    def acting(self, policy: AbstractPolicy) -> AbstractPolicy:
+        return policy
 
     def learned_from(self, tried: Episodes) -> Episodes:
         return tried
@@ -256,7 +256,7 @@ def improve(
     Raises:
         ValueError: the target's episodes are not limited.
     """
-    yield learner.policy(plan.acting(state))
+    yield cast(ActorPolicy, plan.acting(learner.policy(state)))
     left = target.episodes_left
     if left is None:
         raise ValueError("improve needs a target with a limited number of episodes")
@@ -271,7 +271,8 @@ def improve(
         seed_key, act_key, update_key = jax.random.split(round_key, 3)
         hooks = plan.hooks((total - left) / total)
         envs = target.start(min(episodes_per_update, left), seed_from(seed_key))
-        tried = episodes(learner.behaviour(plan.acting(state), progress), envs, key=act_key)
+        acting = plan.acting(learner.behaviour(state, progress))
+        tried = episodes(acting, envs, key=act_key)
         learned = plan.learned_from(tried)
         state = plan.before(state, total - left, jax.random.fold_in(round_key, 1))
         logs: list[Metrics] = []
@@ -291,7 +292,7 @@ def improve(
         log_round(
             target, tried, {n: float(np.mean([log[n] for log in logs])) for n in names}, total
         )
-        yield learner.policy(plan.acting(state))
+        yield cast(ActorPolicy, plan.acting(learner.policy(state)))
 
 
 def log_round(target: Target, tried: Episodes, log: Mapping[str, Any], total: int) -> None:

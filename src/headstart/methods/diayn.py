@@ -9,7 +9,6 @@ environment for ever, and is not drawn for each episode; the best skill goes on 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import jax
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.looks import Disguised
 from headstart.experience.source import Source, Target
@@ -72,19 +72,24 @@ class Diayn(Finetune):
             raise HeadstartError("skills are of policies without a memory: set learner.memory none")
         if vars(self.learner).get("n_step", 1) != 1:
             raise HeadstartError("skills are paid step by step: set learner.n_step to 1")
-        needed = super().requires()
         if self.skill is not None:
             raise HeadstartError(
                 "all skills are tried on the target: leave out skill, or use finetune for one"
             )
-        if self.pretrained:
-            held = number_of_skills(Knowledge.load(Path(self.pretrained)))
-            if held != self.skills:
-                raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
+        needed = super().requires()
         hooks = needed.hooks | {"transform", "temperature"}
         return Requirements(
             learns_on_target=True, episodes=self.skills + needed.episodes, alike=True, hooks=hooks
         )
+
+    def check(self, spec: EnvSpec) -> None:
+        if not self.pretrained:
+            self.diversity.check(spec)
+            return
+        held = number_of_skills(self._given.held())
+        if held != self.skills:
+            raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
+        super().check(Skills(self.skills).told(spec))
 
     @property
     def training(self) -> Method:
@@ -96,7 +101,6 @@ class Diayn(Finetune):
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:
             return self.pretraining.pretrain(source, target, key)
-        self.diversity.check(source.spec)
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
         return self._skilled(held, source.at_mean(), self.steps, None, 0, key)
 

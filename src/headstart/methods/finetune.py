@@ -18,6 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from headstart import envs
 from headstart.configuration import require
+from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError, unknown
 from headstart.experience.replay import Replay, transition_row
 from headstart.experience.source import Source, Target
@@ -32,7 +33,7 @@ from headstart.methods.pretrained import Pretrained
 from headstart.methods.source_only import SourceOnly
 from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
 from headstart.policies.networks import rows
-from headstart.policies.policy import ActorPolicy, Watched, check_reads, policy_from
+from headstart.policies.policy import ActorPolicy, Watched, policy_from
 from headstart.problem.domain import Domain
 from headstart.transfer.anchor import Anchoring
 
@@ -142,6 +143,19 @@ class Finetune(Method):
         return Requirements(learns_on_target=True, episodes=episodes, alike=alike, hooks=hooks)
 
     @property
+    def afresh(self) -> tuple[str, ...]:
+        """All the parts that start afresh."""
+        return self.fresh
+
+    @property
+    def content(self) -> str:
+        return self._given.content if self.pretrained else ""
+
+    def check(self, spec: EnvSpec) -> None:
+        if self.pretrained:
+            self._given.check(spec)
+
+    @property
     def recipe(self) -> str:
         scaled = [
             f"{part} frozen" if not factor else f"{part} at {factor:g} times the rate"
@@ -150,8 +164,8 @@ class Finetune(Method):
         held, layers, every = self.anchor, self.reset_layers, self.reset_every
         skill = "" if self.skill is None else f", skill {self.skill}"
         said = {
-            f"from {self.pretrained}{skill}": self.pretrained,
-            f"afresh: {', '.join(self.fresh) or 'nothing'}": True,
+            f"every seed from {self.pretrained}{skill}": self.pretrained,
+            f"afresh: {', '.join(self.afresh) or 'nothing'}": True,
             **dict.fromkeys(scaled, True),
             f"the critic alone for {self.warmup} episodes": self.warmup,
             f"log σ raised to {self.log_std}, if Gaussian": self.log_std is not None,
@@ -200,10 +214,8 @@ class Finetune(Method):
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Iterator[ActorPolicy]:
         init_key, improve_key = jax.random.split(key)
-        if self.pretrained:
-            check_reads(policy_from(knowledge, trusted(self.learner)), target.spec)
         learner = replace(self.learner, learning_rate=self.learning_rate)
-        carried = knowledge.without(*self.fresh)
+        carried = knowledge.without(*self.afresh)
         state: Any = self.begun(learner, carried, learner.init(target.spec, init_key), init_key)
         state = eqx.tree_at(lambda s: s.policy.actor, state, self._raised(state.policy.actor))
         plan = self._plan(knowledge, source, target, jax.random.fold_in(key, 2))

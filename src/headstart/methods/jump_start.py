@@ -4,8 +4,8 @@
     π(a | s, t) = π_source(a | s) if t < h, else π_new(a | s)
 
 The new policy begins where the source's leads, so that it learns the end of the task first. The
-first round is the source's alone; then h falls by a stage whenever a round returns no less than the
-best so far, but for a tolerance. What is yielded is both, as they acted.
+first round is the source's alone; then h falls by a stage for the next round whenever one returns
+no less than the best so far, but for a tolerance. What is yielded is both, with the h that acted.
 
 A learner that replays learns from all steps, PPO from those that the new policy took. Differs from
 the paper in: what the source's policy sees the world through is the new one's too, and frozen; the
@@ -17,22 +17,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-import equinox as eqx
-import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.experience.transition import Episodes
 from headstart.knowledge import Knowledge
-from headstart.learners.learner import Learner, State
+from headstart.learners.learner import Hooks, Learner, State
 from headstart.methods.finetune import Recipe
-from headstart.methods.method import trusted
+from headstart.methods.method import Requirements, trusted
 from headstart.methods.residual import Residual
+from headstart.policies.actors import GuidedActor
 from headstart.policies.memory import Clock
-from headstart.policies.networks import MLP
-from headstart.policies.policy import ActorPolicy, policy_from, with_network
-from headstart.policies.standing import GuidedMLP
+from headstart.policies.policy import AbstractPolicy, ActorPolicy, policy_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +49,20 @@ class JumpStart(Residual):
         require(self, 1, math.inf, "stages")
         require(self, 0, math.inf, "tolerance")
 
+    def requires(self) -> Requirements:
+        if self.warmup:
+            raise HeadstartError(
+                "jump-start's new policy knows nothing that a wrong critic could undo: leave out "
+                "warmup"
+            )
+        return super().requires()
+
+    @property
+    def afresh(self) -> tuple[str, ...]:
+        return "policy", *self.fresh
+
     def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
-        return learner.graft(carried.without("policy", "optimiser"), fresh)
+        return learner.graft(carried.without("optimiser"), fresh)
 
     def _plan(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
@@ -61,7 +72,7 @@ class JumpStart(Residual):
         return Guided(self, plain.factors, target, plain.total, plain.anchor, plain.kept, guide)
 
     def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
-        """How much of an episode is left to the source's policy at the end."""
+        """How much of an episode was left to the source's policy at the end."""
         rows = [row for row in log if row["phase"] == "jump-start"]
         if not rows:
             return []
@@ -69,7 +80,7 @@ class JumpStart(Residual):
         if not steps:
             return [f"the new policy acts alone since {episodes} target episodes."]
         return [
-            f"the source's policy still acts in the first {steps} steps of an episode: later "
+            f"the source's policy still acted in the first {steps} steps of an episode: later "
             "rounds returned less than the best by more than `tolerance`, or were too few."
         ]
 
@@ -87,27 +98,28 @@ class Guided(Recipe):
         self.steps, self.longest = math.inf, 0
         self.best: float | None = None
 
-    def acting(self, state: State) -> State:
-        """With both policies as one."""
-        guide, own = (cast(MLP, p.actor.network) for p in (self.guide, state.policy))
-        actor = with_network(state.policy.actor, GuidedMLP.of(guide, own, self.steps))
-        clock = Clock(state.policy.memory.size, 0, 1, jax.random.key(0))
-        return eqx.tree_at(lambda s: (s.policy.actor, s.policy.memory), state, (actor, clock))
+    def hooks(self, share: float) -> Hooks:
+        """And the next round begins, with what is the source's of it."""
+        steps = -(-self.longest * self.left // self.method.stages)
+        if self.best is not None and steps != self.steps:
+            self.steps = steps
+            self.target.log(phase="jump-start", episodes=self.target.episodes, source_steps=steps)
+        return super().hooks(share)
+
+    def acting(self, policy: AbstractPolicy) -> AbstractPolicy:
+        """Both policies as one."""
+        own = cast(ActorPolicy, policy)
+        actor = GuidedActor(self.guide.actor, own.actor, jnp.float32(self.steps))
+        clock = Clock(own.encoders.size)
+        return ActorPolicy(actor, own.encoders, clock, own.groups, own.actions)
 
     def learned_from(self, tried: Episodes) -> Episodes:
-        """What the new policy did, or all of it for a learner that replays; then it is judged
-        whether it holds."""
-        learned = tried.after(self.steps) if self.method.learner.on_policy else tried
+        """What the new policy did, or all of it for a learner that replays; and the round is held
+        against the best."""
         returned = float(tried.returns.mean())
         if self.best is None:
             self.best, self.longest = returned, int(tried.lengths.max())
-        before = self.left
         if self.left and returned >= self.best - self.method.tolerance * abs(self.best):
             self.left -= 1
         self.best = max(self.best, returned)
-        self.steps = -(-self.longest * self.left // self.method.stages)
-        if self.left != before:
-            self.target.log(
-                phase="jump-start", episodes=self.target.episodes, source_steps=self.steps
-            )
-        return learned
+        return tried.after(self.steps) if self.method.learner.on_policy else tried

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart.envs.spec import EnvSpec
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners import LEARNERS
@@ -89,6 +90,19 @@ class Method(ABC):
     def requires(self) -> Requirements:
         """What it needs of its problem."""
         return Requirements()
+
+    @property
+    def content(self) -> str:
+        """A digest of the files that it starts from, if any: part of what a run is."""
+        return ""
+
+    def check(self, spec: EnvSpec) -> None:
+        """Hold what it is set to against the source's spec; called before anything is spent.
+
+        Raises:
+            HeadstartError: it does not suit.
+        """
+        return None
 
     @abstractmethod
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:

@@ -4,18 +4,19 @@ A folder of knowledge in place of pre-training: another run's, or one that `head
 `headstart skills` saved.
 """
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 from jaxtyping import PRNGKeyArray
 
-from headstart.envs.spec import SKILL
+from headstart.envs.spec import SKILL, EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
-from headstart.knowledge import Knowledge
+from headstart.knowledge import Knowledge, shapes
 from headstart.methods.method import Method, Requirements, trusted
-from headstart.policies.policy import ActorPolicy, check_reads, described_spaces, policy_from
+from headstart.policies.policy import described_spaces
 from headstart.transfer.skills import skill_of
 
 
@@ -40,6 +41,10 @@ class Pretrained(Method):
         self.held()
         return super().requires()
 
+    @property
+    def content(self) -> str:
+        return json.loads((Path(self.folder) / "manifest.json").read_bytes())["sha256"]
+
     def held(self) -> Knowledge:
         """The knowledge, or one of its skills.
 
@@ -51,25 +56,31 @@ class Pretrained(Method):
             return found
         return skill_of(found, self.skill, tuple(trusted(self.learner)))
 
-    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+    def check(self, spec: EnvSpec) -> None:
         """Raises:
-        HeadstartError: it is of other spaces than the source's.
+        HeadstartError: it was learned in other spaces, or by a learner of another kind or size.
         """
-        found = self.held()
-        groups, actions = described_spaces(found)
-        here = source.spec.groups
-        unlike = [n for n, g in groups.items() if n != SKILL and here.get(n) != g]
-        if unlike or actions != source.spec.actions:
+        held, who = self.held(), type(self.learner).__name__
+        groups, actions = described_spaces(held)
+        if SKILL in groups and SKILL not in spec.groups:
             raise HeadstartError(
-                f"{self.folder} was learned with other observations or actions than "
-                f"{source.spec.name} has ({', '.join(unlike) or 'actions'}): put it into these by "
-                "`headstart graft KNOWLEDGE PROBLEM --save DIR`, and name that folder"
+                f"{self.folder} holds {groups[SKILL].choices[0]} skills: set skill to the number "
+                "of one of them, or try them all by diayn or smerl"
             )
-        return found
+        unlike = [name for name, group in groups.items() if spec.groups.get(name) != group]
+        if unlike or actions != spec.actions:
+            raise HeadstartError(
+                f"{self.folder} was learned with other {', '.join(unlike) or 'actions'} than "
+                f"{spec.name} has: put it into these by `headstart graft KNOWLEDGE PROBLEM --save "
+                "DIR` (a single one of skills, by `headstart skills`, first), and name that folder"
+            )
+        policy = jax.eval_shape(lambda key: self.learner.init(spec, key).policy, jax.random.key(0))
+        wanted = shapes({"actor": policy.actor, "memory": policy.memory})
+        if wanted != shapes(held.parts.get("policy", {})):
+            raise HeadstartError(
+                f"{self.folder} holds no policy as {who} makes it here: set the learner, its "
+                "hidden layers and its memory to those that it was trained with"
+            )
 
-    def adapt(
-        self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
-    ) -> Iterator[ActorPolicy]:
-        policy = policy_from(knowledge, trusted(self.learner))
-        check_reads(policy, target.spec)
-        yield policy
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        return self.held()

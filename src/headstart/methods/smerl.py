@@ -53,7 +53,6 @@ class Smerl(Diayn):
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:
             return self.pretraining.pretrain(source, target, key)
-        self.diversity.check(source.spec)
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
         single, steps, best = source.at_mean(), self.steps, self.optimum
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)

@@ -1,7 +1,7 @@
 """The distributions over actions that a policy may choose from, given features."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -268,6 +268,43 @@ class GreedyActor(AbstractActor):
         soft = jax.nn.softmax(values / jnp.where(self.temperature > 0, self.temperature, 1.0))
         chosen = jnp.where(self.temperature > 0, soft, best)
         return jnp.log(self.epsilon / n + (1 - self.epsilon) * chosen)
+
+
+class GuidedActor(AbstractActor):
+    """One actor in the first steps of an episode, and then another of its kind. The last feature is
+    the number of the step."""
+
+    guide: AbstractActor
+    own: AbstractActor
+    steps: Float[Array, ""]
+    """How many are the guide's."""
+
+    @property
+    def network(self) -> Network:
+        return self.own.network
+
+    def mode(self, x: Float[Array, "... features"]) -> Shaped[Array, "..."]:
+        return self._chosen(x, lambda actor, x: actor.mode(x))
+
+    def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Shaped[Array, "..."]:
+        return self._chosen(x, lambda actor, x: actor.sample(x, key))
+
+    def entropy(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Float[Array, "..."]:
+        return self._chosen(x, lambda actor, x: actor.entropy(x, key))
+
+    def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
+        return self._chosen(x, lambda actor, x: actor.outputs(x))
+
+    def divergence(
+        self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
+    ) -> Float[Array, "..."]:
+        return self.own.divergence(theirs, own)
+
+    def _chosen(self, x: Array, asked: Callable[[AbstractActor, Array], Array]) -> Array:
+        """What the one whose turn it is says."""
+        guide, own = (asked(actor, x[..., :-1]) for actor in (self.guide, self.own))
+        early = x[..., -1] < self.steps
+        return jnp.where(early.reshape(*early.shape, *[1] * (own.ndim - early.ndim)), guide, own)
 
 
 ACTORS = Registry(

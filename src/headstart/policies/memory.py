@@ -82,9 +82,6 @@ class Clock(AbstractMemory):
 
     features: int = eqx.field(static=True)
 
-    def __init__(self, features: int, act: int, size: int, key: PRNGKeyArray):
-        self.features = features
-
     @property
     def size(self) -> int:
         return self.features + 1
@@ -167,11 +164,7 @@ class GRU(AbstractMemory):
 
 MEMORIES = Registry(
     "memory",
-    {
-        "none": "headstart.policies.memory:NoMemory",
-        "gru": "headstart.policies.memory:GRU",
-        "clock": "headstart.policies.memory:Clock",
-    },
+    {"none": "headstart.policies.memory:NoMemory", "gru": "headstart.policies.memory:GRU"},
 )
 
 

@@ -18,9 +18,9 @@ from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, leaves
-from headstart.policies.actors import ACTORS, AbstractActor
+from headstart.policies.actors import ACTORS, AbstractActor, GuidedActor
 from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
-from headstart.policies.memory import MEMORIES, AbstractMemory, Memory, renewed
+from headstart.policies.memory import MEMORIES, AbstractMemory, Clock, Memory, renewed
 from headstart.policies.networks import MLP, one_hot
 from headstart.policies.standing import STANDING, Network
 from headstart.pytree import PyTree
@@ -242,18 +242,22 @@ def knowledge_of(policy: ActorPolicy) -> Knowledge:
     parts = {"policy": leaves({"actor": policy.actor, "memory": policy.memory})}
     for part, encoders in _by_part(policy.encoders).items():
         parts[part] = leaves(encoders)
-    *hidden, _ = policy.actor.network.sizes[1:]
+    guided = isinstance(policy.actor, GuidedActor)
+    actor = policy.actor.own if isinstance(policy.actor, GuidedActor) else policy.actor
+    *hidden, _ = actor.network.sizes[1:]
     kinds = {name: ENCODERS.name_of(type(e)) for name, e in policy.encoders.by_group.items()}
     description = {
         "groups": {n: asdict(group) | {"encoder": kinds[n]} for n, group in policy.groups},
         "actions": asdict(policy.actions),
-        "actor": ACTORS.name_of(type(policy.actor)),
+        "actor": ACTORS.name_of(type(actor)),
         "hidden": hidden,
-        "memory": MEMORIES.name_of(type(policy.memory)),
+        "memory": "none" if guided else MEMORIES.name_of(type(policy.memory)),
         "memory_size": policy.memory.size - policy.encoders.size,
     }
-    if not isinstance(policy.actor.network, MLP):
-        description["network"] = STANDING.name_of(type(policy.actor.network))
+    if guided:
+        description["guided"] = True
+    if not isinstance(actor.network, MLP):
+        description["network"] = STANDING.name_of(type(actor.network))
     return Knowledge(parts, {"policy": description})
 
 
@@ -307,6 +311,8 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
         for name, registry in standing:
             actor = with_network(actor, registry.find(name)(actor.network, key))
+        if "guided" in stated:
+            actor, memory = GuidedActor(actor, actor, jnp.zeros(())), Clock(encoders.size)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
     read = tuple((name, groups[name]) for name in encoders.reads)

@@ -1,8 +1,7 @@
-"""Networks that stand on a frozen one."""
+"""Networks that stand on a frozen one, and begin by giving what it gives."""
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from headstart.policies.networks import MLP, Activation, along, orthogonal
@@ -70,46 +69,11 @@ class ProgressiveMLP(eqx.Module):
         return self.base.sizes
 
 
-class GuidedMLP(eqx.Module):
-    """One network's output in the first steps of an episode, and then another's. The last of its
-    inputs is the number of the step."""
-
-    guide: MLP
-    own: MLP
-    steps: Float[Array, ""]
-    """How many are the guide's."""
-
-    def __init__(self, base: MLP, key: PRNGKeyArray):
-        self.guide = self.own = base
-        self.steps = jnp.zeros(())
-
-    @classmethod
-    def of(cls, guide: MLP, own: MLP, steps: float) -> "GuidedMLP":
-        """Of two that do not look at the number of the step."""
-        timed = cls(_timed(own), jax.random.key(0))
-        return eqx.tree_at(lambda g: (g.guide, g.steps), timed, (_timed(guide), jnp.float32(steps)))
-
-    def __call__(self, x: Float[Array, "... inp"]) -> Float[Array, "... out"]:
-        return jnp.where(x[..., -1:] < self.steps, self.guide(x), self.own(x))
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths from the input to the output, of either."""
-        return self.own.sizes
-
-
-def _timed(network: MLP) -> MLP:
-    """The same with one input more, that changes nothing."""
-    first = jnp.pad(network.weights[0], ((0, 1), (0, 0)))
-    return eqx.tree_at(lambda m: m.weights[0], network, first)
-
-
-Network = MLP | ResidualMLP | ProgressiveMLP | GuidedMLP
+Network = MLP | ResidualMLP | ProgressiveMLP
 STANDING = Registry(
     "network",
     {
         "residual": "headstart.policies.standing:ResidualMLP",
         "progressive": "headstart.policies.standing:ProgressiveMLP",
-        "jump-start": "headstart.policies.standing:GuidedMLP",
     },
 )

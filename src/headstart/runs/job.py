@@ -67,6 +67,8 @@ class Job:
             "seed": self.seed,
             "versions": versions(),
         }
+        if shared.content:
+            identity["content"] = shared.content
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Job:
             "method": {
                 "name": self.label,
                 "fields": configuration.as_table(self.method),
+                **({"content": self.method.content} if self.method.content else {}),
             },
             "seed": self.seed,
             "sinks": list(self.sinks),
@@ -188,6 +191,7 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             f"the source shows {', '.join(shown)} and the target {', '.join(shown_there)}: a "
             "policy would take one for the other; name the same parameters in the same order"
         )
+    method.check(here)
     for parameter, values in problem.sweep.items():
         for value in values:
             swept = problem.target.with_parameters(**{parameter: value})
