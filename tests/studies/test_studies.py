@@ -17,6 +17,8 @@ from headstart.studies import (
     darc_wall,
     epopt_hopper,
     first_run,
+    maxent_hallway,
+    source_kept,
 )
 from small import TRACK as PROBLEM
 
@@ -27,33 +29,35 @@ def test_stored_results_are_complete():
     table = studies.stored("epopt-hopper")
     assert table["policies"].keys() == epopt_hopper.POLICIES.keys()
     for policy in table["policies"].values():
-        assert np.shape(policy["returns"]) == (5, 7, 16)
+        assert np.shape(policy["returns"]) == (epopt_hopper.SEEDS, 7, 16)
         assert min(policy["source_steps"]) >= 1_000_000
-    assert len(table["posterior"]) == 5
+    assert len(table["posterior"]) == epopt_hopper.SEEDS
     assert FIGURE.exists()
 
 
 def test_check_prints_every_claim_and_says_by_its_status_whether_all_hold(capsys):
     claims = epopt_hopper.claims(studies.stored("epopt-hopper"))
-    assert len(claims) == 7
+    assert len(claims) == 11
     status = main(["study", "epopt-hopper", "--check"])
     out = capsys.readouterr().out
     assert all(claim.text in out and claim.evidence in out for claim in claims)
     assert status == (0 if all(claim.holds for claim in claims) else 1)
 
 
+CENTRES = {
+    "specialist at 3": 0, epopt_hopper.AT_6: 3, epopt_hopper.QUIET: 3, "specialist at 9": 6,
+}  # fmt: skip
+
+
 def made_up():
     """Results in which every claim holds."""
     table = copy.deepcopy(studies.stored("epopt-hopper"))
-    flat = {"specialist at 3": 0, "specialist at 6": 3, "specialist at 9": 6}
+    lower = {epopt_hopper.UNMODELLED: 100.0, epopt_hopper.ENSEMBLE: 50.0, epopt_hopper.LOUD: 100.0,
+             epopt_hopper.EPOPT: 20.0, epopt_hopper.CONTROL: 10.0}  # fmt: skip
     for name, policy in table["policies"].items():
-        curve = np.full(7, 3000.0)
-        if name in flat:
-            curve = 3000.0 - 400 * np.abs(np.arange(7) - flat[name]) ** 1.5
-        if "mass not varied" in name:
-            curve -= 100.0
-        if name.startswith("ensemble"):
-            curve -= 50.0
+        curve = np.full(7, 3000.0) - lower.get(name, 0.0)
+        if name in CENTRES:
+            curve = 3000.0 - 400 * np.abs(np.arange(7) - CENTRES[name]) ** 1.5
         policy["returns"] = np.tile(curve[None, :, None], (5, 1, 16)).tolist()
     for rounds in table["posterior"]:
         rounds[-1]["mean"]["torso_mass"] = 8.9
@@ -61,30 +65,37 @@ def made_up():
 
 
 def test_claims_follow_the_numbers():
-    assert [claim.holds for claim in epopt_hopper.claims(made_up())] == [True] * 7
+    assert [claim.holds for claim in epopt_hopper.claims(made_up())] == [True] * 11
 
 
 @pytest.mark.parametrize(
     ("policy", "value", "broken"),
     [
-        ("specialist at 3", 3000.0, 0),
-        ("specialist at 9", 3000.0, 2),
-        ("ensemble (ε = 1)", 2500.0, 3),
-        ("EPOpt (ε = 0.1)", 2000.0, 4),
-        ("EPOpt, mass not varied", 500.0, 5),
+        ("specialist at 3", 3000.0, [0]),
+        (epopt_hopper.AT_6, 3000.0, [1, 5, 7]),
+        ("specialist at 9", 3000.0, [2]),
+        (epopt_hopper.QUIET, 2950.0, [3]),
+        (epopt_hopper.LOUD, 500.0, [3]),
+        (epopt_hopper.ENSEMBLE, 2500.0, [4]),
+        (epopt_hopper.ENSEMBLE, 2990.0, [6]),
+        (epopt_hopper.EPOPT, 2000.0, [6]),
+        (epopt_hopper.UNMODELLED, 500.0, [7]),
+        (epopt_hopper.EPOPT, 3100.0, [9]),
+        (epopt_hopper.CONTROL, 3000.0, [10]),
+        (epopt_hopper.POSTERIOR, 2985.0, [10]),
     ],
 )
 def test_each_claim_can_fail(policy, value, broken):
     table = made_up()
     table["policies"][policy]["returns"] = np.full((5, 7, 16), value).tolist()
     holds = [claim.holds for claim in epopt_hopper.claims(table)]
-    assert not holds[broken]
+    assert [i for i, held in enumerate(holds) if not held] == broken
 
 
 def test_a_posterior_far_off_is_seen():
     table = made_up()
     table["posterior"][3][-1]["mean"]["torso_mass"] = 7.2
-    assert not epopt_hopper.claims(table)[6].holds
+    assert not epopt_hopper.claims(table)[8].holds
 
 
 def test_every_study_is_a_module_with_its_five_functions():
@@ -100,6 +111,10 @@ def test_results_of_a_problem_that_has_changed_since_are_refused(monkeypatch):
         changed = {n: replace(a, problem=replace(a.problem, **changes)) for n, a in arms.items()}
         monkeypatch.setattr(darc_wall, "arms", lambda: changed)
 
+    fewer = {n: replace(a, seeds=3) if n == "DARC" else a for n, a in arms.items()}
+    monkeypatch.setattr(darc_wall, "arms", lambda: fewer)
+    with pytest.raises(HeadstartError, match="the arm DARC has changed since"):
+        studies.stored("darc-wall")
     posed(methods=arms["DARC"].problem.methods | {"finetune": {"steps": 7}})  # not among its arms
     assert studies.stored("darc-wall")["problems"].keys() == {"wall", "wall-reversed"}
     for changed in ({"episodes": 7}, {"name": "fence"}):
@@ -298,3 +313,59 @@ def test_arms_may_begin_at_a_later_seed(tmp_path):
     arm = Arm(PROBLEM, "source-only", 2, first=7)
     assert [job.seed for job in arm.jobs(tmp_path)] == [7, 8]
     assert [folder.name for folder in arm.folders(tmp_path)] == ["7", "8"]
+
+
+def hallway(maxent=20, settled=80, scratch=None, entropy=1.0, zero=10.0):
+    """Ten seeds an arm, with these episodes to the threshold."""
+
+    def arm(episodes, entropy=-2.0, zero=0.0):
+        levels = [entropy] * 5
+        returns = [[zero + w, *[40.0] * 8] for w in (-0.5, 0.5) * 5]
+        return {"returns": returns, "episodes": [episodes] * 10, "entropy": [levels] * 10}
+
+    arms = {"scratch": arm(scratch), "oracle": arm(0), maxent_hallway.ADAPTIVE: arm(40),
+            maxent_hallway.SETTLED: arm(settled),
+            maxent_hallway.MAXENT: arm(maxent, entropy, zero)}  # fmt: skip
+    return {"shots": maxent_hallway.SHOTS, "threshold": 30.0, "arms": arms}
+
+
+def test_the_hallways_claims_follow_the_numbers():
+    assert [claim.holds for claim in maxent_hallway.claims(hallway())] == [True] * 4
+    for changed, broken in (
+        ({"entropy": -2.0}, [0]),
+        ({"settled": 40}, [1]),
+        ({"scratch": 20}, [2]),
+        ({"zero": 0.0}, [3]),
+        ({"maxent": None}, [1, 2]),  # a threshold never reached counts as all the episodes
+    ):
+        holds = [claim.holds for claim in maxent_hallway.claims(hallway(**changed))]
+        assert [i for i, held in enumerate(holds) if not held] == broken
+    assert "never" in maxent_hallway.shown(hallway())
+
+
+def kept(**changed):
+    """Ten seeds an arm: returns on the target and in the source at the end."""
+    at = dict.fromkeys(source_kept.LABELS, (30.0, 39.0))
+    at |= {source_kept.NAIVE: (30.0, 15.0)} | changed
+    arms = {
+        name: {"target": [[2.0, target]] * 10, "source": [[40.0, source]] * 10, "same": [True] * 10}
+        for name, (target, source) in at.items()
+    }
+    return {"shots": (0, 40), "arms": arms}
+
+
+def test_what_is_kept_of_the_source_follows_the_numbers():
+    assert [claim.holds for claim in source_kept.claims(kept())] == [True] * 11
+    keepers = [*source_kept.KEEPERS, source_kept.COLUMNS]
+    assert len(keepers) == 5
+    assert not source_kept.claims(kept(naive=(30.0, 40.0)))[0].holds
+    for i, name in enumerate(keepers):
+        holds = [claim.holds for claim in source_kept.claims(kept(**{name: (26.0, 39.0)}))]
+        assert [j for j, held in enumerate(holds) if not held] == [6 + i]
+        if name != source_kept.COLUMNS:
+            holds = [claim.holds for claim in source_kept.claims(kept(**{name: (30.0, 14.0)}))]
+            assert [j for j, held in enumerate(holds) if not held] == [1 + i]
+    table = kept()
+    table["arms"][source_kept.COLUMNS]["same"][3] = False
+    assert not source_kept.claims(table)[5].holds
+    assert "backward transfer" in source_kept.shown(table)

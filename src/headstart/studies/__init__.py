@@ -128,7 +128,7 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
             f"{len(failures)} of {len(jobs)} runs failed, first {failures[0].job.folder}: "
             f"{failures[0].reason}; run the study again to go on with it"
         )
-    table = study.collect(out) | {"problems": posed(name)}
+    table = study.collect(out) | {"problems": posed(name), "compared": compared(name)}
     path = out / f"{name}.json"
     path.write_text(json.dumps(table, indent=1))
     study.draw(table, path.with_suffix(".svg"))
@@ -142,27 +142,36 @@ def posed(name: str) -> dict[str, Any]:
     arms = find(name).arms().values()
     problems = {arm.problem.name: arm.problem.as_table() for arm in arms}
     for problem, table in problems.items():
-        used = {method_name(arm.label) for arm in arms if arm.problem.name == problem}
+        labels = {arm.label for arm in arms if arm.problem.name == problem}
+        used = labels | {method_name(label) for label in labels}
         table["methods"] = {k: v for k, v in table["methods"].items() if k in used}
     return json.loads(json.dumps(problems))
+
+
+def compared(name: str) -> dict[str, Any]:
+    """The arms of a study as they stand now: problem, method, and seeds of each."""
+    return {
+        arm: {"problem": a.problem.name, "method": a.label, "seeds": [a.first, a.seeds]}
+        for arm, a in find(name).arms().items()
+    }
 
 
 def stored(name: str) -> dict[str, Any]:
     """The results that came with this version.
 
     Raises:
-        HeadstartError: none came with it, or its problems have changed since.
+        HeadstartError: none came with it, or its problems or arms have changed since.
     """
     path = Path(__file__).parent / f"{name.replace('-', '_')}.json"
-    now = posed(name)
     if not path.exists():
         raise HeadstartError(f"{path} is not there: run the study without --check")
     table = json.loads(path.read_text())
-    then = table["problems"]
-    for problem in now | then:
-        if now.get(problem) != then.get(problem):
-            raise HeadstartError(
-                f"the problem {problem} has changed since the results in {path} were stored: run "
-                "the study again, without --check"
-            )
+    for what, now in (("problem", posed(name)), ("arm", compared(name))):
+        then = table["problems" if what == "problem" else "compared"]
+        for one in now | then:
+            if now.get(one) != then.get(one):
+                raise HeadstartError(
+                    f"the {what} {one} has changed since the results in {path} were stored: run "
+                    "the study again, without --check"
+                )
     return table
