@@ -230,17 +230,18 @@ def draw(table: dict[str, Any], path: Path) -> None:
     names = list(POLICIES)
     panels = {
         "one mass, or many": ["specialist at 3", AT_6, "specialist at 9", ENSEMBLE, EPOPT],
-        "a specialist's own noise; what was never varied": [AT_6, LOUD, QUIET, UNMODELLED],
+        "own noise; a mass never varied": [AT_6, LOUD, QUIET, UNMODELLED],
         "trained on after ten target episodes": [EPOPT, POSTERIOR, CONTROL],
     }
-    fig, axes = figure(columns=3)
+    fig, axes = figure(columns=3, width=12.5, height=5.0)
     for axis, (title, chosen) in zip(axes, panels.items(), strict=True):
         axis.set_title(title)
         for name in chosen:
             estimates = [estimate(column) for column in scores(table, name).T]
             band(axis, table["masses"], estimates, name, names.index(name))
         axis.set_xlabel("torso mass of the test hopper (kg)")
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 1}
         axis.legend(frameon=False, fontsize=8, **below)
     axes[0].set_ylabel("return")
+    axes[0].set_ylim(0, 4000)  # intervals of five runs go beyond
     save(fig, path)
