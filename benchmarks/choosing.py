@@ -22,6 +22,7 @@ from headstart.studies.epopt_hopper import (
     tail,
     worst,
 )
+from headstart.studies.maxent_hallway import ADAPTIVE, MAXENT
 
 Table = dict[str, Any]
 
@@ -53,6 +54,13 @@ def at(policy: str, mass: float) -> Callable[[Table], Any]:
     return lambda table: scores(table, policy)[:, table["masses"].index(mass)]
 
 
+def after(name: str, episodes: int) -> Callable[[Table], Any]:
+    """An arm's returns after so many target episodes."""
+    return lambda table: [
+        returns[table["shots"].index(episodes)] for returns in table["arms"][name]["returns"]
+    ]
+
+
 VARY = "a simulator whose parameters you can vary"
 EXPENSIVE = "the same, and failures are expensive"
 UNVARIED = "the same, and what differs is none of its parameters"
@@ -62,6 +70,7 @@ LACKS = "a simulator that lacks what reality allows"
 FRAMES = "a simulator that looks wrong, and a thousand frames of reality"
 LOOKS = "one that looks wrong, and no frames"
 MANY = "many target episodes"
+WAYS = "a task that many ways solve, of which the target may leave one"
 HIDDEN = "a body that is hidden and differs each time"
 
 ROWS = (
@@ -103,6 +112,10 @@ ROWS = (
         arm("dusk: domain-randomization"), arm("dusk: source-only")),
     Row(MANY, "finetune", "first-run", "cart-pole, 200 episodes", "scratch",
         shot("finetune", -1), shot("scratch", -1)),
+    Row(WAYS, "maxent", "maxent-hallway", "hallway, 20 episodes", "finetune",
+        after(MAXENT, 20), after(ADAPTIVE, 20)),
+    Row(WAYS, "maxent", "maxent-hallway", "the same", "scratch",
+        after(MAXENT, 20), after("scratch", 20)),
     Row(HIDDEN, "a memory", "memory-and-context", "hopper's mass", "none",
         arm("mass: memory", "drawn"), arm("mass: neither", "drawn")),
 )  # fmt: skip

@@ -29,6 +29,7 @@ STUDIES = {
     "darc-archery": "DARC's corrected reward for one arrow in the wind",
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
     "memory-and-context": "Memory, and being shown the body, where the body is hidden",
+    "maxent-hallway": "Pre-training that keeps every way open, or settles on one, and a hallway",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
 
