@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from headstart import studies
+from headstart.problem.named.skills import CLONE
 from headstart.result import difference
 from headstart.studies.epopt_hopper import (
     AT_6,
@@ -23,6 +24,7 @@ from headstart.studies.epopt_hopper import (
     worst,
 )
 from headstart.studies.maxent_hallway import ADAPTIVE, MAXENT
+from headstart.studies.source_kept import CLONED, COLUMNS, NAIVE, last
 
 Table = dict[str, Any]
 
@@ -71,6 +73,7 @@ FRAMES = "a simulator that looks wrong, and a thousand frames of reality"
 LOOKS = "one that looks wrong, and no frames"
 MANY = "many target episodes"
 WAYS = "a task that many ways solve, of which the target may leave one"
+KEPT = "a source that is still to be done after the target is learned"
 HIDDEN = "a body that is hidden and differs each time"
 
 ROWS = (
@@ -116,6 +119,10 @@ ROWS = (
         after(MAXENT, 20), after(ADAPTIVE, 20)),
     Row(WAYS, "maxent", "maxent-hallway", "the same", "scratch",
         after(MAXENT, 20), after("scratch", 20)),
+    Row(KEPT, CLONE, "source-kept", "return in the source", "finetune",
+        partial(last, name=CLONED, side="source"), partial(last, name=NAIVE, side="source")),
+    Row(KEPT, "progressive", "source-kept", "the same", "finetune",
+        partial(last, name=COLUMNS, side="source"), partial(last, name=NAIVE, side="source")),
     Row(HIDDEN, "a memory", "memory-and-context", "hopper's mass", "none",
         arm("mass: memory", "drawn"), arm("mass: neither", "drawn")),
 )  # fmt: skip

@@ -19,11 +19,11 @@ from headstart.problem.named.skills import CLONE, EWC, KICKSTART, REPLAY
 from headstart.result import estimate
 from headstart.studies import Arm, Claim, above
 
-SEEDS, FIRST = 5, 10
+SEEDS, FIRST = 10, 10
 PROBLEM = find("other-goal")
-NAIVE, COLUMNS = "naive", "progressive"
+NAIVE, CLONED, COLUMNS = "naive", "cloning in the source's states", "progressive"
 KEEPERS = {
-    "cloning in the source's states": CLONE,
+    CLONED: CLONE,
     "kickstarting": KICKSTART,
     "elastic weights": EWC,
     "half a batch from the source": REPLAY,
@@ -108,7 +108,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """Returns on the target and in the source over target episodes."""
-    from headstart.report.figures import band, figure, save
+    from headstart.report.figures import band, figure, legend, save
 
     fig, axes = figure(columns=2, height=4.4)
     for axis, side in zip(axes, ("target", "source"), strict=True):
@@ -117,6 +117,6 @@ def draw(table: dict[str, Any], path: Path) -> None:
             band(axis, table["shots"], [estimate(column) for column in columns], name, index)
         axis.set_title(f"return {'on the target' if side == 'target' else 'in the source'}")
         axis.set_xlabel("episodes on the target")
-    below = {"loc": "upper center", "bbox_to_anchor": (1.0, -0.14), "ncols": 4}
-    axes[0].legend(frameon=False, fontsize=8, **below)
+    axes[0].set_ylim(-5, 45)  # intervals go beyond
+    legend(fig, axes[0])
     save(fig, path)
