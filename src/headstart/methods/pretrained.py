@@ -15,7 +15,7 @@ from headstart.envs.spec import SKILL, EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge, shapes
-from headstart.methods.method import Method, Requirements, trusted
+from headstart.methods.method import Method, trusted
 from headstart.policies.policy import described_spaces
 from headstart.transfer.skills import skill_of
 
@@ -28,18 +28,6 @@ class Pretrained(Method):
     """The knowledge, as runs/PROBLEM/METHOD/SEED/knowledge."""
     skill: int | None = None
     """The number of one of its skills, if it holds several and one is wanted."""
-
-    def requires(self) -> Requirements:
-        """Raises:
-        HeadstartError: there is no such folder or skill.
-        """
-        if not self.folder:
-            raise HeadstartError(
-                "no knowledge is named: set the folder, as in --method.folder "
-                "runs/PROBLEM/METHOD/SEED/knowledge"
-            )
-        self.held()
-        return super().requires()
 
     @property
     def content(self) -> str:
@@ -58,8 +46,14 @@ class Pretrained(Method):
 
     def check(self, spec: EnvSpec) -> None:
         """Raises:
-        HeadstartError: it was learned in other spaces, or by a learner of another kind or size.
+        HeadstartError: there is no such folder or skill, or it was learned in other spaces, or by a
+            learner of another kind or size.
         """
+        if not self.folder:
+            raise HeadstartError(
+                "no knowledge is named: set the folder, as in --method.folder "
+                "runs/PROBLEM/METHOD/SEED/knowledge"
+            )
         held, who = self.held(), type(self.learner).__name__
         groups, actions = described_spaces(held)
         if SKILL in groups and SKILL not in spec.groups:
