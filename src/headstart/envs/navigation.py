@@ -32,7 +32,6 @@ from headstart.envs.point_mass import (
 )
 from headstart.envs.spec import Parameter
 
-METRES = 10.0  # that an observed position of 1 stands for
 NEAR = 0.7  # metres from the goal that count as there
 THICK = 0.6  # metres, of an obstacle: more than a step at full speed
 GOAL = (220, 68, 68)
@@ -47,7 +46,7 @@ class Navigation(PointMass):
         (|x − g| − |x' − g|) / (FULL_SPEED · DT)
 
     The action is a push in x and y, shortened to length 1 where it is longer. Who meets a wall
-    slides along it. The observation is the position in units of `METRES` and the velocity in units
+    slides along it. The observation is the position in units of 10 m and the velocity in units
     of full speed; it tells nothing of goals and obstacles.
     """
 
@@ -106,13 +105,6 @@ class Navigation(PointMass):
         """Blocks that may stand: left, bottom, width and height; nowhere if one of these is 0."""
         x, y = ((a + b) / 2 for a, b in zip(self.start_at, self.goal, strict=True))
         return [(x - THICK / 2, y - p["obstacle"] / 2, THICK, p["obstacle"])]
-
-    def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
-        return jnp.concatenate([state.position / METRES, state.velocity / FULL_SPEED])
-
-    def position(self, obs: np.ndarray) -> np.ndarray:
-        """Metres `[..., 2]` from observations `[..., 4]`."""
-        return obs[..., :2] * METRES
 
     def floor_map(self, p: Mapping[str, float]) -> FloorMap:
         """The arena from above, in metres."""

@@ -7,6 +7,7 @@ while circles of about 1.2 m at nine tenths of full speed go on for ever, and do
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ class Plane(PointMass):
 
     name: str = "plane"
     horizon: int = 100
+    metres: ClassVar[float] = ARENA
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -68,10 +70,6 @@ class Plane(PointMass):
     def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
         position = jnp.clip(state.position / ARENA, -FARTHEST, FARTHEST)
         return jnp.concatenate([position, state.velocity / FULL_SPEED])
-
-    def position(self, obs: np.ndarray) -> np.ndarray:
-        """Metres `[..., 2]` from observations `[..., 4]`."""
-        return obs[..., :2] * ARENA
 
     def floor_map(self, p: Mapping[str, float]) -> FloorMap:
         """The plane from above, in metres, with the fence if it is near."""

@@ -1,9 +1,9 @@
 """A point mass that is pushed about on a plane: what its worlds share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,16 @@ class PointMass(JaxEnvironment):
 
     observation_names: tuple[str, ...] = ("x", "y", "x speed", "y speed")
     action_names: tuple[str, ...] = ("push x", "push y")
+
+    metres: ClassVar[float] = 10.0
+    """That an observed position of 1 stands for."""
+
+    def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
+        return jnp.concatenate([state.position / self.metres, state.velocity / FULL_SPEED])
+
+    def position(self, obs: np.ndarray) -> np.ndarray:
+        """Metres `[..., 2]` from observations `[..., 4]`."""
+        return obs[..., :2] * self.metres
 
     @cached_property
     def observation_space(self) -> spaces.Box:

@@ -32,7 +32,6 @@ from headstart.envs.point_mass import (
 from headstart.envs.spec import Parameter
 
 OPEN = 100.0  # metres, to walls that are out of reach
-METRES = 10.0  # that an observed position of 1 stands for
 REACH = 11.0  # metres either way in a picture
 
 
@@ -47,7 +46,7 @@ class Runner(PointMass):
         ((1 − |w|) (|x'| − |x|) + w · (x' − x)) / (FULL_SPEED · DT)
 
     The action is a push in x and y, shortened to length 1 where it is longer. Who meets a wall
-    stops. The observation is the position in units of `METRES` and the velocity in units of full
+    stops. The observation is the position in units of 10 m and the velocity in units of full
     speed; it tells nothing of walls or directions.
     """
 
@@ -80,13 +79,6 @@ class Runner(PointMass):
         along = ((after.position - state.position) * way).sum()
         free = 1.0 - jnp.minimum(length(way), 1.0)
         return after, (free * away + along) / (FULL_SPEED * DT), jnp.bool_(False)
-
-    def observe(self, state: State, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
-        return jnp.concatenate([state.position / METRES, state.velocity / FULL_SPEED])
-
-    def position(self, obs: np.ndarray) -> np.ndarray:
-        """Metres `[..., 2]` from observations `[..., 4]`."""
-        return obs[..., :2] * METRES
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: 11 m either way from above. The grid is in metres; the line

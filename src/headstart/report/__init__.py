@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from headstart.errors import HeadstartError
-from headstart.knowledge import Knowledge, write_atomically
+from headstart.knowledge import Knowledge
 from headstart.methods.method import Moves
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared
 from headstart.report.figures import band, bar, colour, figure, legend, over_shots, svg
+from headstart.report.page import write_page
 from headstart.report.table import (
     Jobs,
     Results,
@@ -42,12 +41,11 @@ def write(compared: Compared) -> Path:
     """
     folder, problem, results, jobs, logs, unfinished = compared
     threshold = threshold_from(results)
-    jinja = Environment(
-        loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
-        autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     first = next(iter(results.values()))[0]
-    html = jinja.get_template("report.html.jinja").render(
+    path = folder / "report.html"
+    write_page(
+        path,
+        "report.html.jinja",
         problem=problem,
         rows=rows(results, threshold, jobs),
         first_shot=first_shot(problem),
@@ -72,11 +70,6 @@ def write(compared: Compared) -> Path:
         unfinished=unfinished,
         versions=first.versions,
     )
-    path = folder / "report.html"
-    try:
-        write_atomically(path, html.encode())
-    except OSError as error:
-        raise HeadstartError(f"cannot write {path}: {error.strerror}") from None
     return path
 
 

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headstart import envs
-from headstart.errors import HeadstartError
 from headstart.experience.unroll import episodes
-from headstart.knowledge import Knowledge, write_atomically
+from headstart.knowledge import Knowledge
 from headstart.policies.policy import ActorPolicy, check_reads, policy_from
 from headstart.problem import Domain
 from headstart.report.figures import colour, figure, svg
 from headstart.report.maps import draw_plan, floor_map, path
 from headstart.report.movie import movie
+from headstart.report.page import write_page
 from headstart.runs.evaluation import evaluate
 from headstart.transfer.skills import number_of_skills, skill_of
 
@@ -60,13 +59,11 @@ def write(page: Path, knowledge: Path, domain: Domain, skills: Sequence[Skill]) 
     Raises:
         HeadstartError: it cannot be written.
     """
-    jinja = Environment(
-        loader=PackageLoader("headstart.report"), undefined=StrictUndefined,
-        autoescape=select_autoescape(["html", "html.jinja"]), trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     drawn = _from_above(domain, skills) if floor_map(domain) else _apart(domain, skills)
     films = [(skill.number, movie(skill.policy, domain, SEED)) for skill in skills]
-    html = jinja.get_template("skills.html.jinja").render(
+    write_page(
+        page,
+        "skills.html.jinja",
         knowledge=knowledge,
         domain=domain,
         skills=skills,
@@ -74,10 +71,6 @@ def write(page: Path, knowledge: Path, domain: Domain, skills: Sequence[Skill]) 
         meaning=drawn[1] if drawn else "",
         movies=[(number, film) for number, film in films if film is not None],
     )
-    try:
-        write_atomically(page, html.encode())
-    except OSError as error:
-        raise HeadstartError(f"cannot write {page}: {error.strerror}") from None
 
 
 def _from_above(domain: Domain, skills: Sequence[Skill]) -> tuple[Figure, str]:
