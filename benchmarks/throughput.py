@@ -1,6 +1,6 @@
 """Speed, beside peers and limits measured in the same run.
 
-    python benchmarks/throughput.py            ppo, sac and worlds
+    python benchmarks/throughput.py            ppo, sac, worlds and skills
     python benchmarks/throughput.py darc       a whole run, minutes
 
 Peers take part if they are installed.
@@ -15,14 +15,16 @@ import headstart
 
 headstart.prepare_jax()
 
-UNIT = {"ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s"}
+UNIT = {"ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s", "skills": "updates/s"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", default=list(UNIT), help="ppo, sac, worlds, darc")
+    parser.add_argument(
+        "what", nargs="*", default=list(UNIT), help="ppo, sac, worlds, skills, darc"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each contestant, in all")
     parser.add_argument("--turns", type=int, default=5)

@@ -45,12 +45,14 @@ def edited(name, parameter, model):
     elif parameter == "actuator_strength":
         value = 0.8
         model.actuator_gear *= value
+    elif parameter == "wind":
+        value = -30.0  # applied after each reset, which takes forces away
     return value
 
 
 PHYSICAL = [
     "torso_mass", "total_mass", "ground_friction", "joint_damping", "armature", "gravity",
-    "actuator_strength",
+    "actuator_strength", "wind",
 ]  # fmt: skip
 
 
@@ -69,6 +71,8 @@ def test_agrees_with_gymnasium_for_200_steps(name, parameter):
     for t in range(200):
         if ended:
             theirs.reset(seed=t)
+            if parameter == "wind":
+                theirs.data.body("torso").xfrc_applied[0] = value
             ours.reset()
             ours._engine.set_state(
                 rows, np.tile(theirs.data.qpos, (3, 1)), np.tile(theirs.data.qvel, (3, 1))

@@ -50,19 +50,31 @@ def test_updates_in_one_call_are_those_of_separate_calls():
     assert eqx.tree_equal(replay, many.replay)
 
 
-@pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])
-def test_gradient_steps_are_as_many_as_stated(each, taken, monkeypatch):
-    """For each of the 8 rollouts of 8 steps after the random ones."""
-    counts = []
+@pytest.fixture
+def counts(monkeypatch):
+    """Gradient steps asked for, update by update; none is taken."""
+    counts: list[int] = []
 
     def counted(learner, count, replay, agent, judge, *_):
         counts.append(count)
         return replay, agent, judge, {}
 
     monkeypatch.setattr(off_policy, "_update", counted)
+    return counts
+
+
+@pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])
+def test_gradient_steps_are_as_many_as_stated(each, taken, counts):
+    """For each of the 8 rollouts of 8 steps after the random ones."""
     few = replace(SMALL, rollout_length=2, learning_starts=16, updates_per_step=each)
     train(few, CountedSource(Domain("archery")), 80, jax.random.key(0))
     assert counts == [0, 0, *taken]
+
+
+def test_priming_comes_once_where_learning_begins(counts):
+    few = replace(SMALL, rollout_length=2, learning_starts=16, updates_per_step=0.5, priming=100)
+    train(few, CountedSource(Domain("archery")), 40, jax.random.key(0))
+    assert counts == [0, 0, 104, 4, 4]
 
 
 class Tallied(BatchTransform):

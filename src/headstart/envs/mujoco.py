@@ -131,6 +131,7 @@ class Robot(HostEnvironment):
             "random_force": Parameter(
                 0.0, 0.0, 500.0, "N", "standard deviation of a push on the torso, anew each step"
             ),
+            "wind": Parameter(0.0, -200.0, 200.0, "N", "steady push on the torso, along x"),
             "observation_noise": Parameter(
                 0.0,
                 0.0,
@@ -209,7 +210,7 @@ class Simulator(Engine):
         self._disabled = np.full(num, -1)
         self._delay = np.zeros(num, np.int64)
         self._noise = np.zeros(num)
-        self._force = np.zeros(num)
+        self._force, self._wind = np.zeros(num), np.zeros(num)
         self._pushed = self._sims.bind("xfrc_applied")
         self._applied = np.full((num, len(self._names)), np.nan)
         self._pending = np.zeros((num, longest + 1, model.nu))  # commands, newest first
@@ -240,7 +241,7 @@ class Simulator(Engine):
         self._disabled[rows] = p["disabled_joint"]
         self._delay[rows] = p["action_delay"]
         self._noise[rows] = p["observation_noise"]
-        self._force[rows] = p["random_force"]
+        self._force[rows], self._wind[rows] = p["random_force"], p["wind"]
         self._pushed[rows] = 0.0
         self._sims.set_const(rows.astype(np.int32))
 
@@ -294,8 +295,12 @@ class Simulator(Engine):
             broken = np.flatnonzero(disabled >= 0)
             command[broken, disabled[broken]] = 0.0
         self._ctrl[pick] = command
-        if self._force[rows].any():
-            push = self._force[rows, None] * rng.standard_normal((len(rows), 3))
+        force, wind = self._force[rows], self._wind[rows]
+        if force.any() or wind.any():
+            push = np.zeros((len(rows), 3))
+            if force.any():
+                push = force[:, None] * rng.standard_normal(push.shape)
+            push[:, 0] += wind
             self._pushed[rows, self._torso, :3] = push
         before = self._x()[pick].copy()
         self._sims.step(None if everyone else rows.astype(np.int32), robot.frame_skip)

@@ -71,6 +71,8 @@ class DQN:
     """Transitions that are remembered."""
     learning_starts: int = 1_000
     """Steps at the start with actions uniformly at random, without updates."""
+    priming: int = 0
+    """Gradient steps that are taken at once, and in addition, where learning begins."""
     learning_rate: float = 5e-4
     """Adam's step size."""
     discount: float = 0.99
@@ -102,7 +104,7 @@ class DQN:
         require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "buffer_size")
         require(self, 1, math.inf, "n_step", "hidden")
         require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
-        require(self, 0, math.inf, "max_grad_norm", "reward_scale", "temperature")
+        require(self, 0, math.inf, "max_grad_norm", "priming", "reward_scale", "temperature")
         require(self, 0, 1, "discount", "tau", "epsilon", "exploration")
         if self.temperature and self.n_step != 1:
             raise HeadstartError(

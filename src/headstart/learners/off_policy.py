@@ -48,6 +48,8 @@ class OffPolicy(Protocol):
     @property
     def learning_starts(self) -> int: ...
     @property
+    def priming(self) -> int: ...
+    @property
     def updates_per_step(self) -> float: ...
     @property
     def batch_size(self) -> int: ...
@@ -126,13 +128,18 @@ def update(
     """
     check_executed(rollout)
     done = progress.done + rollout.steps.reward.size
-    passed = (max(steps - learning_begins(learner), 0) for steps in (progress.done, done))
-    before, after = (int(learner.updates_per_step * steps) for steps in passed)
+    before, after = (_due(learner, steps) for steps in (progress.done, done))
     replay, agent, transform, log = _update(
         learner, after - before, state.replay, state.agent, state.transform, rollout.steps, hooks,
         (done, _share(progress, done)), key,
     )  # fmt: skip
     return OffPolicyState(agent, replay, transform), log
+
+
+def _due(learner: OffPolicy, steps: int) -> int:
+    """Gradient steps in all after so many steps of the environment."""
+    passed = max(steps - learning_begins(learner), 0)
+    return int(learner.updates_per_step * passed) + (learner.priming if passed else 0)
 
 
 def _share(progress: Progress, done: int) -> float:

@@ -104,6 +104,8 @@ class SAC:
     """Transitions that are remembered."""
     learning_starts: int = 10_000
     """Steps at the start with actions uniformly at random, without updates."""
+    priming: int = 0
+    """Gradient steps that are taken at once, and in addition, where learning begins."""
     learning_rate: float = 3e-4
     """Adam's step size, for actor, critics and temperature."""
     temperature: float = 0.1
@@ -128,7 +130,7 @@ class SAC:
         require(self, 1, math.inf, "num_envs", "rollout_length", "batch_size", "buffer_size")
         require(self, 1, math.inf, "hidden", "memory_size", "window")
         require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
-        require(self, 0, math.inf, "reward_scale")
+        require(self, 0, math.inf, "priming", "reward_scale")
         require(self, 0, 1, "discount", "tau")
         require(self, COLD, math.inf, "temperature")
         if self.entropy is not None:

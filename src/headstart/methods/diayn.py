@@ -102,7 +102,10 @@ class Diayn(Finetune):
         if self.pretrained:
             return self.pretraining.pretrain(source, target, key)
         held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
-        return self._skilled(held, source.at_mean(), self.steps, None, 0, key)
+        return self._learned(held, source.at_mean(), key)
+
+    def _learned(self, learner: MaxEntLearner, source: Source, key: PRNGKeyArray) -> Knowledge:
+        return self._skilled(learner, source, self.steps, None, 0, key)
 
     def _skilled(
         self, learner: Learner, source: Source, steps: int, gate: float | None, stage: int,

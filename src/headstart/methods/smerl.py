@@ -13,13 +13,13 @@ is known yet, the gate is closed.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.experience.source import Source, Target
+from headstart.experience.source import Source
 from headstart.experience.unroll import returns, seed_from
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import MaxEntLearner
@@ -50,20 +50,17 @@ class Smerl(Diayn):
         shared: Any = super().training
         return replace(shared, tolerance=self.tolerance, optimum=self.optimum)
 
-    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        if self.pretrained:
-            return self.pretraining.pretrain(source, target, key)
+    def _learned(self, learner: MaxEntLearner, source: Source, key: PRNGKeyArray) -> Knowledge:
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
-        single, steps, best = source.at_mean(), self.steps, self.optimum
-        held = cast(MaxEntLearner, self.learner).held_at(self.temperature)
+        steps, best = self.steps, self.optimum
         if best is None:
             steps = self.steps // 2
         saved = source.checkpointer.load()
         if saved is not None and int(saved["loop/stage"]) == 1:
             best = 0.0  # the gate comes with the checkpoint
         if best is None:
-            alone: Any = train(held, single, steps, first_key)
-            running = single.start(MEASURED, seed_from(seed_key))
-            best = float(returns(held.policy(alone), running, key=draw_key).mean())
+            alone: Any = train(learner, source, steps, first_key)
+            running = source.start(MEASURED, seed_from(seed_key))
+            best = float(returns(learner.policy(alone), running, key=draw_key).mean())
         gate = best - self.tolerance * abs(best)
-        return self._skilled(held, single, steps, gate, 1, then_key)
+        return self._skilled(learner, source, steps, gate, 1, then_key)
