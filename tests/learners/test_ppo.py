@@ -324,7 +324,7 @@ def test_grafting_carries_only_what_is_held():
     old = SMALL.init(SPEC, jax.random.key(0))
     mean = jnp.array([1.0, 2.0, 3.0])
     old = eqx.tree_at(lambda s: s.policy.encoders.by_group["state"].mean, old, mean)
-    old = eqx.tree_at(lambda s: s.returns.count, old, jnp.float32(7.0))
+    old = eqx.tree_at(lambda s: s.returns.count, old, jnp.array([7.0]))
     old = eqx.tree_at(lambda s: s.opt_state[1].count, old, jnp.int32(5))
     new = SMALL.init(SPEC, jax.random.key(1))
     knowledge = SMALL.knowledge(old)

@@ -118,7 +118,7 @@ def test_beyond_the_limit_old_samples_fade():
     encoder = encoder.merge(jnp.ones((10, 1)), jnp.ones(10), limit=10.0)
     assert float(encoder.mean[0]) == pytest.approx(0.5, rel=1e-4)
     assert float(encoder.var[0]) == pytest.approx(0.25, rel=1e-4)
-    assert float(encoder.count) == 10.0
+    assert float(encoder.count[0]) == 10.0
 
 
 def test_an_input_that_was_constant_keeps_its_units():

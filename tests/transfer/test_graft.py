@@ -85,6 +85,20 @@ def test_with_more_inputs_in_another_order_it_acts_as_before(name):
     learner.graft(found, fresh)  # which holds every shape against what is needed
 
 
+def test_a_new_input_counts_from_nothing():
+    """100 steps of it are all that is known of it, and next to nothing beside what was known."""
+    learner, state = learned("ppo")
+    many = eqx.tree_at(lambda s: s.policy.encoders.by_group["state"].count, state, jnp.full(3, 1e6))
+    found, _ = graft(learner.knowledge(many), NEW)
+    before = policy_from(found).encoders.by_group["state"]
+    np.testing.assert_array_equal(before.count, [1e6, 0, 1e6, 1e6])
+    seen = np.tile(50 + np.arange(100.0, dtype=np.float32)[:, None], 4)
+    after = before.merge(jnp.asarray(seen), jnp.ones(100))
+    assert float(after.mean[1]) == pytest.approx(99.5)
+    assert float(after.var[1]) == pytest.approx(np.arange(100).var(), rel=1e-4)
+    np.testing.assert_allclose(after.mean[0], before.mean[0], atol=0.02)
+
+
 def test_critics_judge_as_before():
     for name in ("ppo", "sac"):
         learner, state = learned(name)

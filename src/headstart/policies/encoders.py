@@ -91,12 +91,13 @@ class Statistics(AbstractEncoder):
 
     mean: Float[Array, " size"]
     var: Float[Array, " size"]
-    count: Float[Array, ""]
+    count: Float[Array, " size"]
+    """Of samples: an input that was grafted on counts from 0."""
     part: ClassVar[str] = "statistics"
 
     def __init__(self, group: Group, key: PRNGKeyArray | None = None):
         self.mean, self.var = jnp.zeros(group.shape), jnp.ones(group.shape)
-        self.count = jnp.array(0.0, jnp.float32)
+        self.count = jnp.zeros(group.shape)
 
     @property
     def size(self) -> int:

@@ -173,7 +173,7 @@ class _Maker:
 
     def _statistics(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
         join = self.joins[name.split("/")[0]]
-        if name.endswith("count") or join.same:
+        if join.same:
             return self._copied("statistics", name, array)
         fill = 1.0 if name.endswith("var") else 0.0
         return self._resized("statistics", name, join.rows(array, fill), join)
