@@ -134,7 +134,9 @@ def require(config: Any, low: float, high: float, *names: str) -> None:
     """Raises:
     HeadstartError: one of the fields, or a value in one that is a tuple, is not in [low, high].
     """
-    bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+    bound = f"between {low:g} and {high:g}"
+    if math.inf in (high, -low):
+        bound = f"at least {low:g}" if high == math.inf else f"at most {high:g}"
     for name in names:
         found = getattr(config, name)
         if found == ():

@@ -125,7 +125,7 @@ def test_parts_start_afresh_if_they_are_told_to(monkeypatch):
 
     usual, whole, none = state(), state(fresh=()), state(fresh=("policy", "critic", "statistics"))
     light = state(fresh=("returns",))
-    assert [float(s.returns.count) for s in (usual, whole, none, light)] == [3, 3, 0, 1]
+    assert [float(s.returns.count[0]) for s in (usual, whole, none, light)] == [3, 3, 0, 1]
     assert [float(s.returns.mean[0]) for s in (usual, whole, none, light)] == [3, 3, 0, 3]
     counts = [int(jax.tree.leaves(s.opt_state)[0]) for s in (usual, whole)]
     assert counts == [0, 3]
@@ -207,6 +207,11 @@ def runs_to_other_returns(tmp_path, fields, learner):
         ({"rates": "statistics=0.5"}, "statistics count or do not: their rate is 0 or 1"),
         ({"reset_every": 5}, "PPO forgets what it learned from"),
         ({"warmup": 10}, "finetune takes 11 target episodes, and access allows 10"),
+        (
+            {"warmup": 7, "episodes_per_update": 5},
+            "finetune takes 11 target episodes, and access allows 10",
+        ),
+        ({"log_std": 0.5}, "log_std must be at most 0"),
         ({"fresh": "polcy"}, "part that PPO learns 'polcy'"),
         ({"anchor.kind": "clone", "kept": 0}, "anchor.kind clone needs steps of the source: set k"),
         ({"replay": 0.5}, "finetune cannot use PPO, which knows no 'kept'"),

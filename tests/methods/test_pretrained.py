@@ -3,13 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import small
-from headstart import Domain, HeadstartError
+from headstart import Access, Domain, HeadstartError, TransferProblem, envs
 from headstart.knowledge import Knowledge
-from headstart.policies.policy import policy_from
+from headstart.learners.sac import SAC
+from headstart.policies.policy import check_reads, policy_from
 from headstart.runs.evaluation import evaluate
 from headstart.runs.job import make_job, prepare
 from headstart.runs.logger import rows
@@ -60,6 +62,14 @@ def test_one_skill_is_fine_tuned_on_another_problem(name, learned, tmp_path):
     assert result.source["steps"] == 0
     assert result.target["episodes"] == 10
     assert f"from {learned[0]}, skill 1" in job.method.recipe
+
+
+def test_who_trains_no_skills_need_not_be_able_to(learned):
+    """Three copies do not share two skills evenly, where skills are trained."""
+    odd = {"pretrained": learned[0], "skills": 2, "learner.num_envs": 3}
+    make_job(THERE, "diayn", 0, Path("unused"), odd)
+    with pytest.raises(HeadstartError, match="do not share 2 skills evenly"):
+        make_job(THERE, "diayn", 0, Path("unused"), odd | {"pretrained": ""})
 
 
 @pytest.mark.parametrize("name", ["diayn", "smerl"])
@@ -115,6 +125,27 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned
     ):
         with pytest.raises(HeadstartError, match=says):
             make_job(problem, name, 0, tmp_path, fields)
+
+
+def test_robots_of_the_same_size_are_told_apart_by_the_names_of_their_joints(tmp_path):
+    """Half-cheetah and walker show 17 numbers and take 6."""
+    learner = SAC(hidden=(8,))
+    state = learner.init(envs.spec_of(Domain("half-cheetah")), jax.random.key(0))
+    learner.knowledge(state).save(tmp_path / "cheetah")
+    walker = Domain("walker")
+    problem = TransferProblem(
+        name="walk", source=walker, target=walker, access=Access(shots=(0, 5)),
+        learner={"algorithm": "sac", "hidden": [8]},
+    )  # fmt: skip
+    fields = {"pretrained": str(tmp_path / "cheetah")}
+    with pytest.raises(
+        HeadstartError, match=r"cheetah's observations \(state\) are .* and walker's"
+    ):
+        make_job(problem, "finetune", 0, tmp_path, fields)
+    with pytest.raises(
+        HeadstartError, match=r"the policy's observations \(state\) are .* walker's"
+    ):
+        check_reads(learner.policy(state), envs.spec_of(walker))
 
 
 def test_a_folder_with_other_content_is_another_start(learned, tmp_path):

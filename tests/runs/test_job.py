@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import small
-from headstart import HeadstartError
+from headstart import Domain, HeadstartError
 from headstart.cli.main import main
 from headstart.learners.ppo import PPO
 from headstart.learners.sac import SAC
@@ -60,6 +60,15 @@ def test_it_is_written_with_the_problem_and_read_again(track, tmp_path):
     assert again.problem == track
     assert again.method == job.method
     assert again.method.learner.hidden == (8,)
+
+
+def test_who_may_take_other_things_of_the_target_does_not_share_pretraining(tmp_path):
+    once, more = (
+        make_job(with_access(PLAIN, steps=steps, shots=shots), "source-only", 0, tmp_path)
+        for steps, shots in ((0, (0,)), (500, (0,)))
+    )
+    longer = make_job(with_access(PLAIN, steps=0, shots=(0, 5)), "source-only", 0, tmp_path)
+    assert once.untouched_key == longer.untouched_key != more.untouched_key
 
 
 def test_another_learner_must_be_asked_for(track):
@@ -134,6 +143,28 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
         (
             replace(PLAIN, learner={"algorithm": "own:MyLearner"}), "epopt",
             r"epopt cannot use MyLearner, which knows no 'weights' \(it knows none\)",
+        ),
+        (
+            replace(PLAIN, learner=small.SAC | {"encoders": ["state=statistics"]}, methods={}),
+            "source-only", "SAC counts no statistics: choose identity for the group 'state'",
+        ),
+        (
+            replace(PLAIN, learner=small.SAC | {"encoders": ["state=own:MyEncoder"]}, methods={}),
+            "source-only", "SAC does not train encoders, and that of the group 'state' is learned",
+        ),
+        (
+            replace(
+                PLAIN, learner=small.SAC | {"memory": "gru", "window": 16, "rollout_length": 8},
+                methods={},
+            ),
+            "scratch", "trained on histories of 8 steps, and its windows have 16: set",
+        ),
+        (
+            replace(
+                PLAIN, source=Domain("probes:Track", shows_critic=("wind",)),
+                target=Domain("probes:Track", shows_critic=("mass",)),
+            ),
+            "finetune", "shows the critic wind and the target mass: one would be taken",
         ),
         (
             replace(DOT, learner={"algorithm": "imitation", "expert": "centre"}, methods={}),

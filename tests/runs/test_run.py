@@ -20,7 +20,8 @@ from headstart.learners import train
 from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import Job, make_job, prepare
-from headstart.runs.logger import Logger
+from headstart.runs.logger import Logger, cut_to_pretraining, rows
+from headstart.runs.metering import Meter
 from headstart.runs.run import locked, run
 from small import FIELDS, TRACK
 
@@ -253,6 +254,24 @@ def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
     assert resumed.load()["x"] == 3.0  # a later stage asks again: what was logged since stays
     assert (tmp_path / "log.jsonl").read_text() == '{"row": 1}\n{"row": 3}\n'
     assert Checkpointer().load() is None
+
+
+def test_a_line_that_was_cut_short_is_dropped(tmp_path):
+    """By a full disk, which the run is to be resumed after."""
+    whole = '{"phase": "pretrain"}\n{"phase": "adapt"}\n'
+    (tmp_path / "log.jsonl").write_text(whole + '{"phase": "pre')
+    assert [row["phase"] for row in rows(tmp_path)] == ["pretrain", "adapt"]
+    cut_to_pretraining(tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == '{"phase": "pretrain"}\n'
+
+
+def test_what_a_process_saved_itself_is_nothing_to_go_back_to(tmp_path):
+    meter = Meter()
+    keeper = Checkpointer(tmp_path, {"target": meter})
+    keeper.save({}, [])
+    meter.steps = 7
+    assert keeper.load() is None
+    assert meter.steps == 7
 
 
 def test_a_log_without_a_checkpoint_starts_again(tmp_path):

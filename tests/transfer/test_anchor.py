@@ -142,6 +142,22 @@ def test_it_draws_the_policy_near(name, kind):
     assert seen[-1] < 0.8 * seen[0]
 
 
+@pytest.mark.parametrize("kind", ["kickstart", "clone", "l2"])
+def test_what_is_set_of_an_actor_is_not_drawn_anywhere(kind):
+    """Soft Q-learning's temperature, which a divergence depends on."""
+    learner = replace(LEARNERS["dqn"][0], temperature=0.2, n_step=1)
+    source = other(replace(learner, temperature=0.5), CHOICE)
+    states = {n: x.reshape(-1, 2) for n, x in experience(CHOICE, seed=1).steps.obs.items()}
+    anchor = Anchoring(kind=kind, weight=1.0).anchor(source, states, KEY)
+    state = learner.init(CHOICE, KEY, total=10_000)
+    after, _ = learner.update(
+        state, experience(CHOICE), Progress(0, 1000), Hooks(anchor=anchor), KEY
+    )
+    assert not eqx.tree_equal(after.policy.actor.values, state.policy.actor.values)
+    assert float(after.policy.actor.temperature) == pytest.approx(0.2)
+    assert float(after.policy.actor.epsilon) == 0
+
+
 def test_what_is_added_is_the_divergence_in_the_states_of_the_batch():
     learner, spec = LEARNERS["sac"]
     agent, source = learner.init(spec, KEY).agent, other(learner, spec)

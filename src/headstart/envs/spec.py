@@ -229,11 +229,27 @@ def check_alike(source: EnvSpec, target: EnvSpec) -> None:
     _check_named("actions", source.actions.names, target.actions.names)
 
 
-def _check_named(what: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+def check_entries(who: str, groups: Mapping[str, Group], actions: Actions, spec: EnvSpec) -> None:
+    """Hold the names of what a policy reads and does, by which alone robots of the same size may be
+    told apart, against those of a spec of the same shapes.
+
+    Raises:
+        HeadstartError: both name the same entries, and not alike.
+    """
+    for name, group in groups.items():
+        there = spec.groups[name].names
+        _check_named(f"observations ({name})", group.names, there, who, spec.name)
+    _check_named("actions", actions.names, spec.actions.names, who, spec.name)
+
+
+def _check_named(
+    what: str, here: tuple[str, ...], there: tuple[str, ...], who: str = "the source",
+    whose: str = "the target",
+) -> None:  # fmt: skip
     if here and there and here != there:
         raise HeadstartError(
-            f"the source's {what} are {', '.join(here)} and the target's {', '.join(there)}: what "
-            "is learned in one must fit the other"
+            f"{who}'s {what} are {', '.join(here)} and {whose}'s {', '.join(there)}: what is "
+            "learned in one must fit the other"
         )
 
 

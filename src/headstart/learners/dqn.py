@@ -27,7 +27,13 @@ from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.off_policy import (
+    OffPolicyState,
+    begun,
+    check_encoders,
+    scaled,
+    update,
+)
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
@@ -72,7 +78,7 @@ class DQN:
     learning_starts: int = 1_000
     """Steps at the start with actions uniformly at random, without updates."""
     priming: int = 0
-    """Gradient steps that are taken at once, and in addition, where learning begins."""
+    """Gradient steps taken at once, and in addition, where learning begins in the source."""
     learning_rate: float = 5e-4
     """Adam's step size."""
     discount: float = 0.99
@@ -135,7 +141,8 @@ class DQN:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are not one choice, or all of `total` steps would be random.
+            HeadstartError: the actions are not one choice, an encoder counts statistics, or all of
+                `total` steps would be random.
         """
         if not spec.actions.discrete or spec.actions.shape:
             raise HeadstartError(
@@ -144,6 +151,7 @@ class DQN:
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
+        check_encoders(encoders, "DQN", trains=True)
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)
@@ -227,6 +235,7 @@ class DQN:
 
         def loss(parts: PyTree):
             (actor, memory, learned), parameters = parts
+            actor = eqx.tree_at(_exploring, actor, _exploring(agent.policy.actor))
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
             values = actor.values(layers["features"])
@@ -260,6 +269,11 @@ class DQN:
         slow: PyTree = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
         judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
         return DQNAgent(policy, slow, opt_state, judge), log
+
+
+def _exploring(actor: Any) -> Any:
+    """What is set, and not learned."""
+    return actor.epsilon, actor.temperature
 
 
 def _values(policy: ActorPolicy, obs: PyTree) -> Float[Array, "batch act"]:

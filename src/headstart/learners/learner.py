@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     """How far a training has come."""
 
     done: int
-    """Steps of the source before the current rollout."""
+    """Steps of the source before the current rollout; on the target, more than any of it."""
     total: int
     """Steps in all."""
     span: tuple[float, float] = (0.0, 1.0)

@@ -13,6 +13,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
+from headstart.policies.encoders import Encoders
 from headstart.policies.policy import ActorPolicy
 from headstart.pytree import PyTree
 
@@ -106,6 +107,23 @@ def begun(
             "that are kept: raise learner.buffer_size, or lower learner.window or num_envs"
         )
     return OffPolicyState(agent, replay)
+
+
+def check_encoders(encoders: Encoders, who: str, trains: bool) -> None:
+    """Raises:
+    HeadstartError: one counts statistics, which come with rollouts that are learned from once, or
+        is learned and the learner does not train any.
+    """
+    for group, encoder in encoders.by_group.items():
+        if encoder.part == "statistics":
+            raise HeadstartError(
+                f"{who} counts no statistics: choose identity for the group {group!r}, or use ppo"
+            )
+        if encoder.learned and not trains:
+            raise HeadstartError(
+                f"{who} does not train encoders, and that of the group {group!r} is learned: use "
+                "ppo or dqn"
+            )
 
 
 def learning_begins(learner: OffPolicy) -> int:

@@ -31,7 +31,13 @@ from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.off_policy import (
+    OffPolicyState,
+    begun,
+    check_encoders,
+    scaled,
+    update,
+)
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
@@ -105,7 +111,7 @@ class SAC:
     learning_starts: int = 10_000
     """Steps at the start with actions uniformly at random, without updates."""
     priming: int = 0
-    """Gradient steps that are taken at once, and in addition, where learning begins."""
+    """Gradient steps taken at once, and in addition, where learning begins in the source."""
     learning_rate: float = 3e-4
     """Adam's step size, for actor, critics and temperature."""
     temperature: float = 0.1
@@ -165,8 +171,9 @@ class SAC:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are discrete, an observation is an image, a window is longer
-                than what is kept, or all of `total` steps would be random.
+            HeadstartError: the actions are discrete, an observation is an image, an encoder would
+                not be trained, a window is longer than what is kept, or all of `total` steps would
+                be random.
         """
         if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
             raise HeadstartError(
@@ -176,6 +183,7 @@ class SAC:
             )
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
+        check_encoders(encoders, "SAC", trains=False)
         privileged = privileged_encoders(spec, "identity", key)
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
@@ -322,7 +330,7 @@ class SAC:
             if hooks.anchor is None:
                 return total, log
             policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
-            anchor_key = jax.random.fold_in(key, 1)
+            anchor_key = jax.random.fold_in(key, 2)
             held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key)
             return total + held, log | judged_by
 

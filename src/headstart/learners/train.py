@@ -46,6 +46,9 @@ from headstart.policies.policy import AbstractPolicy, ActorPolicy
 LOGGED_EVERY = 1024
 """Steps, at least, between two rows of the log."""
 
+BEYOND = 2**30
+"""Steps after which no learner acts at random any more."""
+
 EpisodeWeights = Callable[[np.ndarray], np.ndarray]
 """From the returns of a set of episodes, a weight for each."""
 
@@ -260,13 +263,13 @@ def improve(
     left = target.episodes_left
     if left is None:
         raise ValueError("improve needs a target with a limited number of episodes")
-    total, iteration = left, 0
+    total, iteration, learned_of = left, 0, 0
     pending: Transition | None = None
     while left > 0:
         progress = Progress(0, 1, (0.0, 0.0))
         if not learner.on_policy:
             share = (total - left) / total if explores else 1.0
-            progress = Progress(2**30, 2**30, (share, share))
+            progress = Progress(BEYOND + learned_of, BEYOND, (share, share))
         round_key = jax.random.fold_in(key, iteration)
         seed_key, act_key, update_key = jax.random.split(round_key, 3)
         hooks = plan.hooks((total - left) / total)
@@ -274,7 +277,7 @@ def improve(
         acting = plan.acting(learner.behaviour(state, progress))
         tried = episodes(acting, envs, key=act_key)
         learned = plan.learned_from(tried)
-        state = plan.before(state, total - left, jax.random.fold_in(round_key, 1))
+        state = plan.before(state, total - left, jax.random.fold_in(round_key, 3))
         logs: list[Metrics] = []
         if learner.on_policy and len(learned.starts) > 1:
             whole = cast(OnPolicyLearner, learner).arranged(learned)
@@ -284,7 +287,9 @@ def improve(
             rollouts, pending = _cut(learner, learned.steps, pending)
             for i, rollout in enumerate(rollouts):
                 step_key = jax.random.fold_in(update_key, i)
+                progress = progress._replace(done=BEYOND + learned_of)
                 state, log = learner.update(state, rollout, progress, hooks, step_key)
+                learned_of += rollout.steps.reward.size
                 logs += [log] if log else []
         iteration += 1
         left -= envs.num

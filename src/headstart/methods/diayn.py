@@ -3,12 +3,12 @@
 Skills are learned in the source without its reward: each is paid for being told from the others by
 where it goes (`transfer/skills.py`). On the target each is tried once, and the best is fine-tuned.
 
-Differs from the paper in: the temperature is held, as there, but a skill belongs to a copy of the
-environment for ever, and is not drawn for each episode; the best skill goes on with its own critic.
+Differs from the paper in: a skill belongs to a copy of the environment for ever, and is not drawn
+for each episode; the best skill goes on with its own critic.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import jax
@@ -63,7 +63,7 @@ class Diayn(Finetune):
         """Raises:
         HeadstartError: the copies cannot share the skills, or the learner has a memory.
         """
-        if self.learner.num_envs % self.skills:
+        if not self.pretrained and self.learner.num_envs % self.skills:
             raise HeadstartError(
                 f"{self.learner.num_envs} copies of the source do not share {self.skills} skills "
                 "evenly: set learner.num_envs to a multiple of skills"
@@ -77,10 +77,9 @@ class Diayn(Finetune):
                 "all skills are tried on the target: leave out skill, or use finetune for one"
             )
         needed = super().requires()
-        hooks = needed.hooks | {"transform", "temperature"}
-        return Requirements(
-            learns_on_target=True, episodes=self.skills + needed.episodes, alike=True, hooks=hooks
-        )
+        own = () if self.pretrained else ("transform", "temperature")
+        episodes = self.skills + needed.episodes
+        return replace(needed, episodes=episodes, alike=True, hooks=needed.hooks | set(own))
 
     def check(self, spec: EnvSpec) -> None:
         if not self.pretrained:

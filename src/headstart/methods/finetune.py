@@ -59,7 +59,8 @@ class Finetune(Method):
     rates: tuple[str, ...] = ()
     """Factors of the learning rate, as part=factor; 0: the part is frozen."""
     warmup: int = 0
-    """Target episodes at the start during which the policy stands still and its critic learns."""
+    """Target episodes at the start, in whole rounds, during which the policy stands still and its
+    critic learns."""
     episodes_per_update: int = 5
     """Target episodes between two updates of the policy."""
     learning_rate: float = 3e-4
@@ -75,7 +76,7 @@ class Finetune(Method):
     replay: float = 0.0
     """Share of a batch that is drawn from these steps, for learners that replay."""
     reset_every: int = 0
-    """Target episodes between two resets of the last layers; 0: never."""
+    """Target episodes between two resets of the last layers, in whole rounds; 0: never."""
     reset_layers: int = 1
     """How many layers of each network are reset then."""
 
@@ -88,6 +89,8 @@ class Finetune(Method):
             raise HeadstartError(f"{what} needs steps of the source: set kept to at least 1")
         if self.skill is not None and not self.pretrained:
             raise HeadstartError("skill is the number of one of pretrained's: set pretrained too")
+        if self.log_std is not None:
+            require(self, -math.inf, 0, "log_std")
         self.factors()
 
     def requires(self) -> Requirements:
@@ -139,7 +142,8 @@ class Finetune(Method):
         }
         hooks = frozenset(name for name, on in wanted.items() if on)
         alike = self.anchor.needs_states or self.replay > 0
-        episodes = self.warmup + 1 if self.warmup else 0
+        rounds = -(-self.warmup // self.episodes_per_update)
+        episodes = rounds * self.episodes_per_update + 1 if self.warmup else 0
         return Requirements(learns_on_target=True, episodes=episodes, alike=alike, hooks=hooks)
 
     @property
@@ -246,8 +250,9 @@ class Finetune(Method):
             if self.anchor.needs_states or self.replay:
                 num = self.learner.num_envs
                 running = source.at_mean().start(num, seed_from(seed_key))
-                room = Replay.empty(transition_row(running.spec), self.kept, num, 1)
-                collector = Collector(running, room if self.replay else None)
+                row = transition_row(running.spec)
+                room = Replay.empty(row, self.kept, num, 1) if self.replay else None
+                collector = Collector(running, room)
                 kept = collector.collect(policy, -(-self.kept // num), steps_key)
                 obs, replay = jax.tree.map(jnp.asarray, rows(kept.steps.obs)), collector.replay
             if self.anchor.kind != "none":

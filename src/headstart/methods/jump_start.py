@@ -59,10 +59,10 @@ class JumpStart(Residual):
 
     @property
     def afresh(self) -> tuple[str, ...]:
-        return "policy", *self.fresh
+        return "policy", *super().afresh
 
     def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
-        return learner.graft(carried.without("optimiser"), fresh)
+        return learner.graft(carried, fresh)
 
     def _plan(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray

@@ -30,7 +30,8 @@ class MaxEnt(Finetune):
 
     def requires(self) -> Requirements:
         needed = super().requires()
-        return replace(needed, hooks=needed.hooks | {"temperature"})
+        own = frozenset[str]() if self.pretrained else frozenset({"temperature"})
+        return replace(needed, hooks=needed.hooks | own)
 
     @property
     def training(self) -> Method:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from jaxtyping import PRNGKeyArray
 
-from headstart.envs.spec import SKILL, EnvSpec
+from headstart.envs.spec import SKILL, EnvSpec, check_entries
 from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge, shapes
@@ -68,6 +68,7 @@ class Pretrained(Method):
                 f"{spec.name} has: put it into these by `headstart graft KNOWLEDGE PROBLEM --save "
                 "DIR` (a single one of skills, by `headstart skills`, first), and name that folder"
             )
+        check_entries(self.folder, groups, actions, spec)
         policy = jax.eval_shape(lambda key: self.learner.init(spec, key).policy, jax.random.key(0))
         wanted = shapes({"actor": policy.actor, "memory": policy.memory})
         if wanted != shapes(held.parts.get("policy", {})):

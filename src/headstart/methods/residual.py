@@ -55,15 +55,19 @@ class Residual(Finetune):
             )
         return super().requires()
 
+    @property
+    def afresh(self) -> tuple[str, ...]:
+        """The optimiser's moments too: they are of the source's network."""
+        return tuple(dict.fromkeys((*self.fresh, "optimiser")))
+
     def factors(self) -> dict[str, float]:
         """What the source's network sees the world through stands still."""
         frozen = dict.fromkeys(("statistics", "encoder"), 0.0)
         return {k: v for k, v in frozen.items() if k in self.learner.parts} | super().factors()
 
     def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
-        carried = carried.without("optimiser")  # whose moments are of the source's network
         source = policy_from(carried, trusted(self.learner))
-        network = STANDING.find(self.network)(source.actor.network, jax.random.fold_in(key, 1))
+        network = STANDING.find(self.network)(source.actor.network, jax.random.fold_in(key, 6))
         standing = {"actor": with_network(source.actor, network), "memory": source.memory}
         parts = {**carried.parts, "policy": leaves(standing)}
         room: Any = eqx.tree_at(lambda s: s.policy.actor.network, fresh, network)

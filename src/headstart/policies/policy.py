@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group
+from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group, check_entries
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, leaves
@@ -219,6 +219,8 @@ def check_reads(policy: AbstractPolicy, spec: EnvSpec) -> None:
                 f"the policy reads {name} as {described[name]}, and {spec.name} shows "
                 f"{spec.groups[name]}: evaluate it in the environment that it was trained in"
             )
+    if isinstance(policy, ActorPolicy):
+        check_entries("the policy", dict(policy.groups), policy.actions, spec)
 
 
 def policy_for(

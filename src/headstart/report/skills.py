@@ -79,7 +79,7 @@ def _from_above(domain: Domain, skills: Sequence[Skill]) -> tuple[Figure, str]:
     draw_plan(axis, domain)
     for skill in skills:
         for seed in range(PATHS):
-            _draw(axis, skill.number, path(skill.policy, domain, seed), last=seed == 0)
+            _draw(axis, skill.number, path(skill.policy, domain, seed), numbered=seed == 0)
     return fig, f"{PATHS} episodes of each, with its most likely actions."
 
 
@@ -98,7 +98,7 @@ def _apart(domain: Domain, skills: Sequence[Skill]) -> tuple[Figure, str] | None
     fig, (axis,) = figure(width=6.4, height=5.2)
     for skill, played, column in zip(skills, seen, states, strict=True):
         for i, (start, end) in enumerate(itertools.pairwise(played.starts)):
-            _draw(axis, skill.number, column[start:end][:, [x, y]], last=i == 0)
+            _draw(axis, skill.number, column[start:end][:, [x, y]], numbered=i == 0)
     names = state.names or tuple(f"entry {i}" for i in range(state.shape[0]))
     axis.set_xlabel(names[x])
     axis.set_ylabel(names[y])
@@ -108,10 +108,10 @@ def _apart(domain: Domain, skills: Sequence[Skill]) -> tuple[Figure, str] | None
     )
 
 
-def _draw(axis: Axes, number: int, places: np.ndarray, last: bool) -> None:
-    """One episode's way `[steps, 2]`, with the skill's number at its end."""
+def _draw(axis: Axes, number: int, places: np.ndarray, numbered: bool) -> None:
+    """One episode's way `[steps, 2]`, with the skill's number at its end or without."""
     axis.plot(*places.T, color=colour(number), linewidth=1.0, alpha=0.8)
-    if last:
+    if numbered:
         axis.annotate(
             str(number), tuple(places[-1]), color="white", fontsize=8, ha="center", va="center",
             bbox={"boxstyle": "circle", "facecolor": colour(number), "linewidth": 0},

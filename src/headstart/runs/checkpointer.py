@@ -52,6 +52,7 @@ class Checkpointer:
 
         if self._folder is None:
             return
+        self._found = self._found or {}  # what was saved here is nothing to go back to
         began = time.monotonic()
         log = self._folder / "log.jsonl"
         size = 0

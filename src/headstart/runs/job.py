@@ -21,6 +21,7 @@ from headstart.envs.spec import check_alike
 from headstart.errors import AllowanceSpent, HeadstartError
 from headstart.knowledge import write_atomically
 from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
+from headstart.learners.off_policy import OffPolicy
 from headstart.methods import METHODS
 from headstart.methods.method import Method, remembers
 from headstart.problem import TransferProblem, from_table
@@ -48,9 +49,7 @@ class Job:
     @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
-        table = self.problem.as_table()
-        access = {k: v for k, v in table["access"].items() if k != "shots"}
-        return self._key({"target": table["target"], "access": access})
+        return self._key({"target": self.problem.as_table()["target"]})
 
     @cached_property
     def untouched_key(self) -> str:
@@ -58,9 +57,10 @@ class Job:
         return self._key({"target": self.problem.target.environment})
 
     def _key(self, target: dict[str, Any]) -> str:
-        shared = self.method.pretraining
+        shared, access = self.method.pretraining, self.problem.as_table()["access"]
         identity = {
             "source": self.problem.source.as_table(),
+            "access": {k: v for k, v in access.items() if k != "shots"},
             **target,
             "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
             "fields": configuration.as_table(shared),
@@ -185,12 +185,11 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             )
         if needs.alike:
             raise HeadstartError(f"{name} needs spaces that are the same in both: {unlike}")
-    shown, shown_there = problem.source.shows, problem.target.shows
-    if shown and shown_there != shown:
-        raise HeadstartError(
-            f"the source shows {', '.join(shown)} and the target {', '.join(shown_there)}: a "
-            "policy would take one for the other; name the same parameters in the same order"
-        )
+    _check_shown("policy", problem.source.shows, problem.target.shows)
+    if needs.learns_on_target:
+        if isinstance(learner, OffPolicy) and remembers(learner):
+            _check_windows(learner)
+        _check_shown("critic", problem.source.shows_critic, problem.target.shows_critic)
     method.check(here)
     for parameter, values in problem.sweep.items():
         for value in values:
@@ -247,6 +246,25 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
             )
     if learner.expert is None:  # an expert's student is only begun for a number of steps
         jax.eval_shape(partial(learner.init, here), jax.random.key(0))  # computes nothing
+
+
+def _check_windows(learner: OffPolicy) -> None:
+    """On the target, episodes are cut into rollouts, and nothing is remembered across a cut."""
+    if learner.rollout_length < learner.length:
+        raise HeadstartError(
+            f"on the target a memory would be trained on histories of {learner.rollout_length} "
+            f"steps, and its windows have {learner.length}: set learner.rollout_length to that or "
+            "more, or learner.window to less"
+        )
+
+
+def _check_shown(who: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+    if here and there != here:
+        raise HeadstartError(
+            f"the source shows the {who} {', '.join(here)} and the target "
+            f"{', '.join(there) or 'nothing'}: one would be taken for the other; name the same "
+            "parameters in the same order"
+        )
 
 
 def differing(problem: TransferProblem) -> str:

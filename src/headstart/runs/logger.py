@@ -49,13 +49,17 @@ class Logger:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """What a run has logged."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in _lines(folder / "log.jsonl")]
 
 
 def cut_to_pretraining(folder: Path) -> None:
     """Drop what adaptation wrote: it writes its own part anew."""
     log = folder / "log.jsonl"
     if log.exists():
-        lines = log.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if json.loads(line)["phase"] == "pretrain"]
+        kept = [line for line in _lines(log) if json.loads(line)["phase"] == "pretrain"]
         write_atomically(log, b"".join(kept))
+
+
+def _lines(log: Path) -> list[bytes]:
+    """What was written to its end: a full disk or a kill may have cut the last line short."""
+    return [line for line in log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]

@@ -102,6 +102,7 @@ def graft(
         name: _joined(name, group, _group_of(spec, name), tables.get(name))
         for name, group in sorted(groups.items())
     }
+    _check_images(groups, list(joins.values()))
     acts = _acting(actions, spec.actions, tables.get("actions"))
     features = _beside(list(joins.values()))
     maker = _Maker(stated, joins, features, acts)
@@ -109,7 +110,7 @@ def graft(
     rows: list[Row] = []
     for part, leaves in knowledge.parts.items():
         made = maker.part(part, leaves)
-        parts |= {part: {n: a for n, (a, _) in made.items() if a is not None}} if made else {}
+        parts[part] = {n: a for n, (a, _) in made.items() if a is not None}
         rows += [row for _, row in made.values()]
     new_groups = {name: {**stated["groups"][name], **asdict(spec.groups[name])} for name in groups}
     policy = {**stated, "groups": new_groups, "actions": asdict(spec.actions)}
@@ -127,9 +128,13 @@ def check_joined(source: EnvSpec, target: EnvSpec, tables: Mapping[str, Table]) 
         _joined(name, group, _group_of(target, name), tables.get(name))
         for name, group in read.items()
     ]
-    if any(g.kind == "image" for g in read.values()) and not all(j.same for j in joins):
-        raise KnowledgeError("vectors that are seen beside images are not joined yet")
+    _check_images(read, joins)
     _acting(source.actions, target.actions, tables.get("actions"))
+
+
+def _check_images(groups: Mapping[str, Group], joins: Sequence[Join]) -> None:
+    if any(g.kind == "image" for g in groups.values()) and not all(j.same for j in joins):
+        raise KnowledgeError("vectors that are seen beside images are not joined yet")
 
 
 def _check_tables(tables: Mapping[str, Table], groups: Mapping[str, Group]) -> None:
