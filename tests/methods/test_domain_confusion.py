@@ -12,7 +12,7 @@ from headstart.methods import domain_confusion
 from headstart.methods.domain_confusion import DomainConfusion
 from headstart.methods.source_only import SourceOnly
 from headstart.problem import with_access
-from headstart.runs.job import check
+from headstart.runs.checks import check
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 from small import DOT
 

@@ -20,7 +20,7 @@ from headstart.policies.networks import MLP
 from headstart.problem import Access
 from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
-from headstart.runs.job import check
+from headstart.runs.checks import check
 from headstart.runs.logger import Logger, rows
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 from headstart.transfer.density_ratio import DensityRatio, _inputs, calibration_error

@@ -1,32 +1,24 @@
 """One run as it is asked for: a problem, a method, a seed, and the folder where it is kept."""
 
-# JAX leaves types of its functions unknown.
-# pyright: reportUnknownMemberType=false
-
 import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from headstart import configuration, envs
-from headstart.envs.environment import check_domain, check_expert
-from headstart.envs.spec import check_alike
-from headstart.errors import AllowanceSpent, HeadstartError
+from headstart import configuration
+from headstart.errors import HeadstartError
 from headstart.knowledge import write_atomically
-from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
-from headstart.learners.off_policy import OffPolicy
+from headstart.learners.learner import Learner
 from headstart.methods import METHODS
-from headstart.methods.method import Method, remembers
+from headstart.methods.method import Method
 from headstart.problem import TransferProblem, from_table
+from headstart.runs.checks import check
 from headstart.runs.logger import SINKS
-from headstart.transfer.graft import check_joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,125 +150,6 @@ def learner_of(problem: TransferProblem) -> Learner:
     """The learner of every method that does not name another."""
     method: Method = METHODS.find("source-only")()
     return configuration.updated(method, {"learner": problem.learner}).learner
-
-
-def check(problem: TransferProblem, method: Method, name: str) -> None:
-    """Hold a problem against its environments, and a method's requirements against the problem.
-
-    Raises:
-        HeadstartError: a parameter, a group or the learner does not fit, or something is lacking.
-        AllowanceSpent: the access gives less than the method takes.
-    """
-    source = envs.find(problem.source.environment)
-    check_domain(source, problem.source)
-    check_domain(envs.find(problem.target.environment), problem.target)
-    here, there = envs.spec_of(problem.source), envs.spec_of(problem.target)
-    learner, needs, access = method.learner, method.requires(), problem.access
-    unlike = differing(problem)
-    if unlike:
-        try:
-            check_joined(here, there, problem.graft)
-        except HeadstartError as why:
-            raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
-        if remembers(learner) or vars(learner).get("encoders"):
-            raise HeadstartError(
-                f"{unlike}; policies with a memory or encoders of one's own are not grafted: leave "
-                "learner.memory and learner.encoders out"
-            )
-        if needs.alike:
-            raise HeadstartError(f"{name} needs spaces that are the same in both: {unlike}")
-    _check_shown("policy", problem.source.shows, problem.target.shows)
-    if needs.learns_on_target:
-        if isinstance(learner, OffPolicy) and remembers(learner):
-            _check_windows(learner)
-        _check_shown("critic", problem.source.shows_critic, problem.target.shows_critic)
-    method.check(here)
-    for parameter, values in problem.sweep.items():
-        for value in values:
-            swept = problem.target.with_parameters(**{parameter: value})
-            check_domain(envs.find(swept.environment), swept)
-    check_accepts(learner, needs.hooks, name)
-    by_episodes = needs.learns_on_target or "weights" in needs.hooks
-    if by_episodes and learner.on_policy and not isinstance(learner, OnPolicyLearner):
-        raise HeadstartError(
-            f"{name} learns from whole episodes, and {type(learner).__name__}, which is on_policy, "
-            "has no 'arranged' that would make a rollout of them: add it, or use another learner"
-        )
-    if learner.expert is not None:
-        check_expert(source, learner.expert)
-        if needs.learns_on_target:
-            raise HeadstartError(
-                f"{name} learns from the target's rewards, and {type(learner).__name__} from an "
-                "expert, who is in the source alone: choose another learner.algorithm"
-            )
-    if needs.learns_on_target:
-        for group in sorted(here.groups.keys() ^ there.groups.keys()):
-            raise HeadstartError(
-                f"{name} goes on learning on the target with all that was learned in the source, "
-                f"and only one of them shows {group!r}: give both the same shows and shows_critic"
-            )
-    if needs.varied and not problem.source.varied:
-        raise HeadstartError(
-            f"{name} needs a source that varies, and {problem.source} does not: give a parameter a "
-            "distribution, as in torso_mass = {uniform = [3, 9]}"
-        )
-    for parameter in needs.parameters:
-        if parameter not in source.parameters:
-            raise HeadstartError(
-                f"{name} needs an environment with a parameter {parameter}, and {source.name} has "
-                "none: use a robot such as half-cheetah"
-            )
-    if needs.starts_from_observations and not source.starts_from_observations:
-        raise HeadstartError(
-            f"{source.name} cannot be started from an observation, which the posterior over its "
-            "parameters needs: give its engine start_from, or in JAX state_from"
-        )
-    if access.observations and access.behaviour != "random":
-        check_expert(envs.find(problem.target.environment), access.behaviour)
-    given = {
-        "observations": access.observations, "steps": access.steps, "episodes": access.shots[-1]
-    }  # fmt: skip
-    for what, wanted in vars(needs).items():
-        if what in given and wanted > given[what] and not method.unlimited:
-            mend = "add a number of episodes to access.shots"
-            mend = mend if what == "episodes" else f"raise access.{what}"
-            raise AllowanceSpent(
-                f"{name} takes {wanted} target {what}, and access allows {given[what]}: {mend}, or "
-                "let the method take fewer"
-            )
-    if learner.expert is None:  # an expert's student is only begun for a number of steps
-        jax.eval_shape(partial(learner.init, here), jax.random.key(0))  # computes nothing
-
-
-def _check_windows(learner: OffPolicy) -> None:
-    """On the target, episodes are cut into rollouts, and nothing is remembered across a cut."""
-    if learner.rollout_length < learner.length:
-        raise HeadstartError(
-            f"on the target a memory would be trained on histories of {learner.rollout_length} "
-            f"steps, and its windows have {learner.length}: set learner.rollout_length to that or "
-            "more, or learner.window to less"
-        )
-
-
-def _check_shown(who: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
-    if here and there != here:
-        raise HeadstartError(
-            f"the source shows the {who} {', '.join(here)} and the target "
-            f"{', '.join(there) or 'nothing'}: one would be taken for the other; name the same "
-            "parameters in the same order"
-        )
-
-
-def differing(problem: TransferProblem) -> str:
-    """In what the spaces of source and target differ, so that knowledge is grafted; nothing if they
-    do not."""
-    if problem.graft:
-        return "the problem says how its spaces are joined"
-    try:
-        check_alike(envs.spec_of(problem.source), envs.spec_of(problem.target))
-    except HeadstartError as unlike:
-        return str(unlike)
-    return ""
 
 
 def method_name(label: str) -> str:

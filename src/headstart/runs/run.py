@@ -27,8 +27,9 @@ from headstart.knowledge import Knowledge, write_atomically
 from headstart.policies.policy import ActorPolicy, knowledge_of
 from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.checkpointer import Checkpointer
+from headstart.runs.checks import differing
 from headstart.runs.evaluation import evaluate, explore, sweep
-from headstart.runs.job import Job, differing, versions
+from headstart.runs.job import Job, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 from headstart.transfer.graft import graft

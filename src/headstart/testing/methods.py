@@ -18,7 +18,8 @@ from headstart.methods.method import Method, Requirements
 from headstart.policies.policy import ActorPolicy
 from headstart.problem import TransferProblem, with_access
 from headstart.result import Result
-from headstart.runs.job import Job, check, prepare
+from headstart.runs.checks import check
+from headstart.runs.job import Job, prepare
 from headstart.runs.run import run
 from headstart.testing.finding import Finding, hold
 

@@ -1,0 +1,155 @@
+"""What a problem and a method are held against before anything is spent."""
+
+# JAX leaves types of its functions unknown.
+# pyright: reportUnknownMemberType=false
+
+from functools import partial
+
+import jax
+
+from headstart import envs
+from headstart.envs.environment import check_domain, check_expert
+from headstart.envs.spec import check_alike
+from headstart.errors import AllowanceSpent, HeadstartError
+from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
+from headstart.learners.off_policy import OffPolicy
+from headstart.methods.method import Method, Requirements, remembers
+from headstart.problem import Access, Domain, TransferProblem
+from headstart.transfer.graft import check_joined
+
+
+def check(problem: TransferProblem, method: Method, name: str) -> None:
+    """Hold a problem against its environments, and a method's requirements against the problem.
+
+    Raises:
+        HeadstartError: a parameter, a group or the learner does not fit, or something is lacking.
+        AllowanceSpent: the access gives less than the method takes.
+    """
+    for domain in (problem.source, problem.target):
+        check_domain(envs.find(domain.environment), domain)
+    here, learner, needs = envs.spec_of(problem.source), method.learner, method.requires()
+    _check_spaces(problem, learner, needs, name)
+    method.check(here)
+    for parameter, values in problem.sweep.items():
+        for value in values:
+            swept = problem.target.with_parameters(**{parameter: value})
+            check_domain(envs.find(swept.environment), swept)
+    _check_learner(learner, needs, problem.source, name)
+    if needs.learns_on_target:
+        there = envs.spec_of(problem.target)
+        for group in sorted(here.groups.keys() ^ there.groups.keys()):
+            raise HeadstartError(
+                f"{name} goes on learning on the target with all that was learned in the source, "
+                f"and only one of them shows {group!r}: give both the same shows and shows_critic"
+            )
+    _check_source(problem.source, needs, name)
+    access = problem.access
+    if access.observations and access.behaviour != "random":
+        check_expert(envs.find(problem.target.environment), access.behaviour)
+    if not method.unlimited:
+        _check_access(access, needs, name)
+    if learner.expert is None:  # an expert's student is only begun for a number of steps
+        jax.eval_shape(partial(learner.init, here), jax.random.key(0))  # computes nothing
+
+
+def differing(problem: TransferProblem) -> str:
+    """In what the spaces of source and target differ, so that knowledge is grafted; nothing if they
+    do not."""
+    if problem.graft:
+        return "the problem says how its spaces are joined"
+    try:
+        check_alike(envs.spec_of(problem.source), envs.spec_of(problem.target))
+    except HeadstartError as unlike:
+        return str(unlike)
+    return ""
+
+
+def _check_spaces(
+    problem: TransferProblem, learner: Learner, needs: Requirements, name: str
+) -> None:
+    unlike = differing(problem)
+    if unlike:
+        here, there = envs.spec_of(problem.source), envs.spec_of(problem.target)
+        try:
+            check_joined(here, there, problem.graft)
+        except HeadstartError as why:
+            raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
+        if remembers(learner) or vars(learner).get("encoders"):
+            raise HeadstartError(
+                f"{unlike}; policies with a memory or encoders of one's own are not grafted: leave "
+                "learner.memory and learner.encoders out"
+            )
+        if needs.alike:
+            raise HeadstartError(f"{name} needs spaces that are the same in both: {unlike}")
+    source, target = problem.source, problem.target
+    _check_shown("policy", source.shows, target.shows)
+    if needs.learns_on_target:
+        _check_shown("critic", source.shows_critic, target.shows_critic)
+
+
+def _check_shown(who: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
+    if here and there != here:
+        raise HeadstartError(
+            f"the source shows the {who} {', '.join(here)} and the target "
+            f"{', '.join(there) or 'nothing'}: one would be taken for the other; name the same "
+            "parameters in the same order"
+        )
+
+
+def _check_learner(learner: Learner, needs: Requirements, source: Domain, name: str) -> None:
+    check_accepts(learner, needs.hooks, name)
+    who = type(learner).__name__
+    by_episodes = needs.learns_on_target or "weights" in needs.hooks
+    if by_episodes and learner.on_policy and not isinstance(learner, OnPolicyLearner):
+        raise HeadstartError(
+            f"{name} learns from whole episodes, and {who}, which is on_policy, has no 'arranged' "
+            "that would make a rollout of them: add it, or use another learner"
+        )
+    if learner.expert is not None:
+        check_expert(envs.find(source.environment), learner.expert)
+        if needs.learns_on_target:
+            raise HeadstartError(
+                f"{name} learns from the target's rewards, and {who} from an expert, who is in the "
+                "source alone: choose another learner.algorithm"
+            )
+    if not needs.learns_on_target or not remembers(learner) or not isinstance(learner, OffPolicy):
+        return
+    if learner.rollout_length < learner.length:  # nothing is remembered from one to the next there
+        raise HeadstartError(
+            f"on the target a memory would be trained on histories of {learner.rollout_length} "
+            f"steps, and its windows have {learner.length}: set learner.rollout_length to that or "
+            "more, or learner.window to less"
+        )
+
+
+def _check_source(domain: Domain, needs: Requirements, name: str) -> None:
+    if needs.varied and not domain.varied:
+        raise HeadstartError(
+            f"{name} needs a source that varies, and {domain} does not: give a parameter a "
+            "distribution, as in torso_mass = {uniform = [3, 9]}"
+        )
+    source = envs.find(domain.environment)
+    for parameter in needs.parameters:
+        if parameter not in source.parameters:
+            raise HeadstartError(
+                f"{name} needs an environment with a parameter {parameter}, and {source.name} has "
+                "none: use a robot such as half-cheetah"
+            )
+    if needs.starts_from_observations and not source.starts_from_observations:
+        raise HeadstartError(
+            f"{source.name} cannot be started from an observation, which the posterior over its "
+            "parameters needs: give its engine start_from, or in JAX state_from"
+        )
+
+
+def _check_access(access: Access, needs: Requirements, name: str) -> None:
+    for what, wanted, given, mend in (
+        ("observations", needs.observations, access.observations, "raise access.observations"),
+        ("steps", needs.steps, access.steps, "raise access.steps"),
+        ("episodes", needs.episodes, access.shots[-1], "add a number of episodes to access.shots"),
+    ):
+        if wanted > given:
+            raise AllowanceSpent(
+                f"{name} takes {wanted} target {what}, and access allows {given}: {mend}, or let "
+                "the method take fewer"
+            )
