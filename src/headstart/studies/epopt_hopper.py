@@ -26,7 +26,7 @@ from headstart.problem.distributions import Normal
 from headstart.result import estimate, iqm
 from headstart.studies import Arm, Claim, above
 
-SEEDS = 5
+SEEDS = 10
 STEPS = "steps=1000000"
 WORST = f"{STEPS};trajectories=32;ensemble=0.4"
 MASSES = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
