@@ -24,6 +24,7 @@ from headstart.studies.epopt_hopper import (
     worst,
 )
 from headstart.studies.maxent_hallway import ADAPTIVE, MAXENT
+from headstart.studies.smerl_obstacle import SMERL, TUNED
 from headstart.studies.source_kept import CLONED, COLUMNS, NAIVE, last
 
 Table = dict[str, Any]
@@ -119,6 +120,8 @@ ROWS = (
         after(MAXENT, 20), after(ADAPTIVE, 20)),
     Row(WAYS, "maxent", "maxent-hallway", "the same", "scratch",
         after(MAXENT, 20), after("scratch", 20)),
+    Row(WAYS, "smerl", "smerl-obstacle", "a wall on the straight way, 5 episodes", "finetune",
+        arm(SMERL), arm(TUNED)),
     Row(KEPT, CLONE, "source-kept", "return in the source", "finetune",
         partial(last, name=CLONED, side="source"), partial(last, name=NAIVE, side="source")),
     Row(KEPT, "progressive", "source-kept", "the same", "finetune",

@@ -18,6 +18,7 @@ from headstart.studies import (
     epopt_hopper,
     first_run,
     maxent_hallway,
+    smerl_obstacle,
     source_kept,
 )
 from small import TRACK as PROBLEM
@@ -369,3 +370,24 @@ def test_what_is_kept_of_the_source_follows_the_numbers():
     table["arms"][source_kept.COLUMNS]["same"][3] = False
     assert not source_kept.claims(table)[5].holds
     assert "backward transfer" in source_kept.shown(table)
+
+
+def walled(best=34.0, alone=18.0, tuned=18.0):
+    """Ten seeds an arm, a little apart."""
+    scores = {smerl_obstacle.SAC: alone, smerl_obstacle.TUNED: tuned, smerl_obstacle.SMERL: best}
+    arms = {
+        name: {"returns": [score + w for w in (-0.3, 0.3) * 5], "at_home": [39.0] * 10}
+        for name, score in scores.items()
+    }
+    return {"arms": arms, "skills": [[18.0, 18.2, 34.0, 17.9, 18.1]] * 10}
+
+
+def test_claims_of_many_ways_follow_the_numbers():
+    def holds(**changed):
+        return [claim.holds for claim in smerl_obstacle.claims(walled(**changed))]
+
+    assert holds() == [True] * 3
+    assert holds(best=22.1) == [False, True, True]
+    assert holds(alone=34.0) == [False, False, True]
+    assert holds(tuned=34.0) == [True, True, False]
+    assert "17.9   18.0   18.1   18.2   34.0" in smerl_obstacle.shown(walled())

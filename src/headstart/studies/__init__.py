@@ -30,6 +30,7 @@ STUDIES = {
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
     "memory-and-context": "Memory, and being shown the body, where the body is hidden",
     "maxent-hallway": "Pre-training that keeps every way open, or settles on one, and a hallway",
+    "smerl-obstacle": "Five ways to solve the source, and then a wall on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }

@@ -243,5 +243,5 @@ def draw(table: dict[str, Any], path: Path) -> None:
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 1}
         axis.legend(frameon=False, fontsize=8, **below)
     axes[0].set_ylabel("return")
-    axes[0].set_ylim(0, 4000)  # intervals of five runs go beyond
+    axes[0].set_ylim(0, 4000)  # intervals go beyond
     save(fig, path)
