@@ -149,10 +149,6 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
             "source-only", "SAC counts no statistics: choose identity for the group 'state'",
         ),
         (
-            replace(PLAIN, learner=small.SAC | {"encoders": ["state=own:MyEncoder"]}, methods={}),
-            "source-only", "SAC does not train encoders, and that of the group 'state' is learned",
-        ),
-        (
             replace(
                 PLAIN, learner=small.SAC | {"memory": "gru", "window": 16, "rollout_length": 8},
                 methods={},
@@ -164,7 +160,7 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
                 PLAIN, source=Domain("probes:Track", shows_critic=("wind",)),
                 target=Domain("probes:Track", shows_critic=("mass",)),
             ),
-            "finetune", "shows the critic wind and the target mass: one would be taken",
+            "finetune", "source shows wind and the target mass: a critic would take one for",
         ),
         (
             replace(DOT, learner={"algorithm": "imitation", "expert": "centre"}, methods={}),

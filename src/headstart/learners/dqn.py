@@ -151,7 +151,7 @@ class DQN:
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
-        check_encoders(encoders, "DQN", trains=True)
+        check_encoders(encoders, "DQN")
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)

@@ -109,20 +109,14 @@ def begun(
     return OffPolicyState(agent, replay)
 
 
-def check_encoders(encoders: Encoders, who: str, trains: bool) -> None:
+def check_encoders(encoders: Encoders, who: str) -> None:
     """Raises:
-    HeadstartError: one counts statistics, which come with rollouts that are learned from once, or
-        is learned and the learner does not train any.
+    HeadstartError: one counts statistics, which come with rollouts that are learned from once.
     """
     for group, encoder in encoders.by_group.items():
         if encoder.part == "statistics":
             raise HeadstartError(
                 f"{who} counts no statistics: choose identity for the group {group!r}, or use ppo"
-            )
-        if encoder.learned and not trains:
-            raise HeadstartError(
-                f"{who} does not train encoders, and that of the group {group!r} is learned: use "
-                "ppo or dqn"
             )
 
 

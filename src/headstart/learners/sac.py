@@ -171,9 +171,9 @@ class SAC:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are discrete, an observation is an image, an encoder would
-                not be trained, a window is longer than what is kept, or all of `total` steps would
-                be random.
+            HeadstartError: the actions are discrete, an observation is an image, an encoder counts
+                statistics, a window is longer than what is kept, or all of `total` steps would be
+                random.
         """
         if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
             raise HeadstartError(
@@ -183,7 +183,7 @@ class SAC:
             )
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
-        check_encoders(encoders, "SAC", trains=False)
+        check_encoders(encoders, "SAC")
         privileged = privileged_encoders(spec, "identity", key)
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)

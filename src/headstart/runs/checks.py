@@ -90,9 +90,8 @@ def _check_spaces(
 def _check_shown(who: str, here: tuple[str, ...], there: tuple[str, ...]) -> None:
     if here and there != here:
         raise HeadstartError(
-            f"the source shows the {who} {', '.join(here)} and the target "
-            f"{', '.join(there) or 'nothing'}: one would be taken for the other; name the same "
-            "parameters in the same order"
+            f"the source shows {', '.join(here)} and the target {', '.join(there) or 'nothing'}: a "
+            f"{who} would take one for the other; name the same parameters in the same order"
         )
 
 
