@@ -11,9 +11,11 @@ import numpy as np
 from turns import Turn, installed, timed
 
 from headstart import Domain, envs
+from headstart.experience.looks import Disguised, as_shown
 from headstart.learners.learner import Hooks, Progress
 from headstart.learners.sac import SAC
 from headstart.learners.train import Collector
+from headstart.transfer.skills import Diversity, Skills
 
 LEARNER = SAC(buffer_size=100_000, learning_starts=2000)
 EACH = LEARNER.num_envs * LEARNER.rollout_length
@@ -27,23 +29,35 @@ def contestants(seconds: float) -> dict[str, Turn]:
     return turns
 
 
-def ours() -> Turn:
-    key, done = jax.random.key(0), 0
-    collector = Collector(envs.start(Domain("half-cheetah"), LEARNER.num_envs, 0))
-    state = LEARNER.init(collector.envs.spec, key)
+def ours(learner: SAC = LEARNER, skills: Skills | None = None) -> Turn:
+    """Ours, with one policy or with skills that are told apart by where they go."""
+    key, done, each = jax.random.key(0), 0, learner.num_envs * learner.rollout_length
+    collector = Collector(envs.start(Domain("half-cheetah"), learner.num_envs, 0))
+    spec, reward, look = collector.envs.spec, None, None
+    if skills is not None:
+        spec, look = skills.told(spec), skills(learner.num_envs, key)
+        reward = Diversity().reward(skills.number, learner.num_envs, gate=0.0)
+    hooks = Hooks(transform=reward)
+    state = learner.init(spec, key, hooks)
+    if reward is not None:
+        state = state.with_transform(reward.init(spec, key))
 
     def step() -> int:
         nonlocal state, key, done
         key, act_key, update_key = jax.random.split(key, 3)
         progress = Progress(done, 10**9)
-        policy = LEARNER.behaviour(state, progress)
-        rollout = collector.collect(policy, LEARNER.rollout_length, act_key)
-        state, _ = LEARNER.update(state, rollout, progress, Hooks(), update_key)
+        policy = learner.behaviour(state, progress)
+        acting = policy if look is None else Disguised(policy, look)
+        rollout = collector.collect(acting, learner.rollout_length, act_key)
+        if reward is not None and look is not None:
+            rollout = as_shown(rollout, look)
+            state = state.with_transform(reward.witness(state.transform, rollout))
+        state, _ = learner.update(state, rollout, progress, hooks, update_key)
         jax.block_until_ready(state.agent)
-        done += EACH
-        return EACH
+        done += each
+        return each
 
-    while done < WARM + EACH:
+    while done < WARM + each:
         step()
     return timed(step)
 

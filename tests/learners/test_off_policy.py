@@ -50,19 +50,6 @@ def test_updates_in_one_call_are_those_of_separate_calls():
     assert eqx.tree_equal(replay, many.replay)
 
 
-@pytest.fixture
-def counts(monkeypatch):
-    """Gradient steps asked for, update by update; none is taken."""
-    counts: list[int] = []
-
-    def counted(learner, count, replay, agent, judge, *_):
-        counts.append(count)
-        return replay, agent, judge, {}
-
-    monkeypatch.setattr(off_policy, "_update", counted)
-    return counts
-
-
 @pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])
 def test_gradient_steps_are_as_many_as_stated(each, taken, counts):
     """For each of the 8 rollouts of 8 steps after the random ones."""

@@ -11,7 +11,6 @@ from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.looks import Disguised, as_shown
 from headstart.experience.unroll import begin, episodes, unroll
-from headstart.learners import off_policy
 from headstart.learners import train as training
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
@@ -116,15 +115,8 @@ def test_on_a_target_it_learns_from_experience_alone():
     assert changed == [False] * 10 + [True]
 
 
-def test_on_a_target_parts_of_a_gradient_step_add_up(monkeypatch):
+def test_on_a_target_parts_of_a_gradient_step_add_up(counts):
     """Rollouts of one step, a quarter of a gradient step each."""
-    counts = []
-
-    def counted(learner, count, replay, agent, judge, *_):
-        counts.append(count)
-        return replay, agent, judge, {}
-
-    monkeypatch.setattr(off_policy, "_update", counted)
     single = replace(SMALL, num_envs=1, rollout_length=1, updates_per_step=0.25)
     fresh = single.init(SPEC, jax.random.key(0))
     list(improve(single, target("archery", 12), fresh, 2, jax.random.key(1)))

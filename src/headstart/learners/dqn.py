@@ -27,13 +27,7 @@ from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import (
-    OffPolicyState,
-    begun,
-    check_encoders,
-    scaled,
-    update,
-)
+from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
@@ -151,7 +145,6 @@ class DQN:
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
-        check_encoders(encoders, "DQN")
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)

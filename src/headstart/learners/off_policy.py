@@ -13,7 +13,6 @@ from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
-from headstart.policies.encoders import Encoders
 from headstart.policies.policy import ActorPolicy
 from headstart.pytree import PyTree
 
@@ -89,8 +88,15 @@ def begun(
     """A state with nothing remembered, and room for `total` transitions at most.
 
     Raises:
-        HeadstartError: a window is longer than what is kept, or all steps would be random.
+        HeadstartError: an encoder counts statistics, which nothing here would; a window is longer
+            than what is kept; or all steps would be random.
     """
+    for group, encoder in agent.policy.encoders.by_group.items():
+        if encoder.part == "statistics":
+            raise HeadstartError(
+                f"{type(learner).__name__} counts no statistics: choose identity for the group "
+                f"{group!r}, or use ppo"
+            )
     if total is not None and total <= learning_begins(learner):
         each = learner.num_envs * learner.rollout_length
         raise HeadstartError(
@@ -107,17 +113,6 @@ def begun(
             "that are kept: raise learner.buffer_size, or lower learner.window or num_envs"
         )
     return OffPolicyState(agent, replay)
-
-
-def check_encoders(encoders: Encoders, who: str) -> None:
-    """Raises:
-    HeadstartError: one counts statistics, which come with rollouts that are learned from once.
-    """
-    for group, encoder in encoders.by_group.items():
-        if encoder.part == "statistics":
-            raise HeadstartError(
-                f"{who} counts no statistics: choose identity for the group {group!r}, or use ppo"
-            )
 
 
 def learning_begins(learner: OffPolicy) -> int:

@@ -31,13 +31,7 @@ from headstart.experience.replay import Batch, n_step, window_rollout
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
-from headstart.learners.off_policy import (
-    OffPolicyState,
-    begun,
-    check_encoders,
-    scaled,
-    update,
-)
+from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
@@ -183,7 +177,6 @@ class SAC:
             )
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
-        check_encoders(encoders, "SAC")
         privileged = privileged_encoders(spec, "identity", key)
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)

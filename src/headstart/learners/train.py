@@ -269,7 +269,7 @@ def improve(
         progress = Progress(0, 1, (0.0, 0.0))
         if not learner.on_policy:
             share = (total - left) / total if explores else 1.0
-            progress = Progress(BEYOND + learned_of, BEYOND, (share, share))
+            progress = Progress(BEYOND, BEYOND, (share, share))
         round_key = jax.random.fold_in(key, iteration)
         seed_key, act_key, update_key = jax.random.split(round_key, 3)
         hooks = plan.hooks((total - left) / total)

@@ -30,8 +30,8 @@ class MaxEnt(Finetune):
 
     def requires(self) -> Requirements:
         needed = super().requires()
-        own = frozenset[str]() if self.pretrained else frozenset({"temperature"})
-        return replace(needed, hooks=needed.hooks | own)
+        own = () if self.pretrained else ("temperature",)
+        return replace(needed, hooks=needed.hooks | set(own))
 
     @property
     def training(self) -> Method:

@@ -41,19 +41,19 @@ class Job:
     @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
-        return self._key({"target": self.problem.as_table()["target"]})
+        return self._key(self.problem.target.as_table())
 
     @cached_property
     def untouched_key(self) -> str:
         """The same for pre-training that took nothing of the target, which other targets share."""
-        return self._key({"target": self.problem.target.environment})
+        return self._key(self.problem.target.environment)
 
-    def _key(self, target: dict[str, Any]) -> str:
+    def _key(self, target: Any) -> str:
         shared, access = self.method.pretraining, self.problem.as_table()["access"]
         identity = {
             "source": self.problem.source.as_table(),
             "access": {k: v for k, v in access.items() if k != "shots"},
-            **target,
+            "target": target,
             "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
             "fields": configuration.as_table(shared),
             "seed": self.seed,

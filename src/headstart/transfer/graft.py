@@ -97,12 +97,7 @@ def graft(
                 f"a policy with a {kind} cannot be grafted: only networks of plain layers are; "
                 "graft what it was made of, or train one without"
             )
-    _check_tables(tables, groups)
-    joins = {
-        name: _joined(name, group, _group_of(spec, name), tables.get(name))
-        for name, group in sorted(groups.items())
-    }
-    _check_images(groups, list(joins.values()))
+    joins = _joins(groups, spec, tables)
     acts = _acting(actions, spec.actions, tables.get("actions"))
     features = _beside(list(joins.values()))
     maker = _Maker(stated, joins, features, acts)
@@ -122,19 +117,22 @@ def check_joined(source: EnvSpec, target: EnvSpec, tables: Mapping[str, Table]) 
     """Raises:
     KnowledgeError: nothing joins what a policy of the source reads and does to the target's.
     """
-    read = {n: g for n, g in source.groups.items() if n not in UNSEEN}
-    _check_tables(tables, read)
-    joins = [
-        _joined(name, group, _group_of(target, name), tables.get(name))
-        for name, group in read.items()
-    ]
-    _check_images(read, joins)
+    _joins({n: g for n, g in source.groups.items() if n not in UNSEEN}, target, tables)
     _acting(source.actions, target.actions, tables.get("actions"))
 
 
-def _check_images(groups: Mapping[str, Group], joins: Sequence[Join]) -> None:
-    if any(g.kind == "image" for g in groups.values()) and not all(j.same for j in joins):
+def _joins(
+    groups: Mapping[str, Group], spec: EnvSpec, tables: Mapping[str, Table]
+) -> dict[str, Join]:
+    """How each of a policy's groups is joined to that of a spec, in the order of their names."""
+    _check_tables(tables, groups)
+    joins = {
+        name: _joined(name, group, _group_of(spec, name), tables.get(name))
+        for name, group in sorted(groups.items())
+    }
+    if any(g.kind == "image" for g in groups.values()) and not all(j.same for j in joins.values()):
         raise KnowledgeError("vectors that are seen beside images are not joined yet")
+    return joins
 
 
 def _check_tables(tables: Mapping[str, Table], groups: Mapping[str, Group]) -> None:
