@@ -127,6 +127,15 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_spent(learned
             make_job(problem, name, 0, tmp_path, fields)
 
 
+def test_who_pretrains_nothing_needs_no_temperature(tmp_path):
+    """PPO, which has none, can take over what was pre-trained."""
+    ppo = replace(TRACK, methods={})
+    job, _ = done(replace(ppo, methods={"source-only": {"steps": 256}}), "source-only", tmp_path)
+    make_job(ppo, "maxent", 0, tmp_path, {"pretrained": str(job.folder / "knowledge")})
+    with pytest.raises(HeadstartError, match="maxent cannot use PPO, which knows no 'temperature'"):
+        make_job(ppo, "maxent", 0, tmp_path)
+
+
 def test_robots_of_the_same_size_are_told_apart_by_the_names_of_their_joints(tmp_path):
     """Half-cheetah and walker show 17 numbers and take 6."""
     learner = SAC(hidden=(8,))

@@ -116,6 +116,13 @@ def test_columns_forget_nothing_to_the_bit(learner, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["residual", "progressive", "jump-start"])
+def test_moments_of_the_sources_network_are_never_carried(name, tmp_path):
+    job = make_job(TRACK, name, 0, tmp_path, {"fresh": ""})
+    assert "optimiser" in job.method.afresh
+    assert "optimiser" in job.method.recipe.partition(";")[0]
+
+
 def test_what_stands_on_nothing_is_refused(tmp_path):
     for fields, says in (
         (

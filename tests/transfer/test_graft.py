@@ -193,6 +193,18 @@ def test_a_table_says_what_names_do_not():
 
 
 PIXELS = Group((24, 24, 3), "image")
+
+
+def test_vectors_beside_images_are_not_joined():
+    seen = replace(OLD, groups={**OLD.groups, "pixels": PIXELS}, actions=CHOICES)
+    learner = PPO(hidden=(8,))
+    knowledge = learner.knowledge(learner.init(seen, KEY))
+    wider = replace(seen, groups={**NEW.groups, "pixels": PIXELS})
+    with pytest.raises(KnowledgeError, match="vectors that are seen beside images are not joined"):
+        graft(knowledge, wider)
+    assert graft(knowledge, seen).knowledge.parts
+
+
 UNLIKE = {
     "reads the group 'state', and old shows pixels": (replace(OLD, groups={"pixels": PIXELS}), {}),
     "resize the images by a wrapper": (replace(OLD, groups={"state": PIXELS}), {}),
