@@ -99,10 +99,17 @@ def killed_and_whole(job_in, deaths):
     return killed.folder, whole.folder
 
 
-@pytest.mark.parametrize(("name", "deaths"), [("epopt", 3), ("finetune", 2)])
+MORTAL = {
+    "epopt": (LONGER, 3),
+    "finetune": ({"steps": 6000}, 2),
+    "smerl": ({"steps": 1600, "skills": 2, "learner": small.SAC}, 3),
+}
+
+
+@pytest.mark.parametrize("name", MORTAL)
 @pytest.mark.usefixtures("often")
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(name, deaths, tmp_path):
-    fields = LONGER if name == "epopt" else {"steps": 6000}
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(name, tmp_path):
+    fields, deaths = MORTAL[name]
     same_bits(*killed_and_whole(lambda out: job_in(tmp_path / out, name, **fields), deaths))
 
 
