@@ -64,7 +64,7 @@ TESTS = {
     "methods/domain_confusion": "test_settings.py methods/test_domain_confusion.py",
     "methods/epopt": "test_settings.py methods/test_epopt.py",
     "methods/epopt_posterior": "test_settings.py methods/test_epopt.py transfer/test_posterior.py",
-    "methods/finetune": "test_settings.py methods/test_method.py",
+    "methods/recipe": "test_settings.py methods/test_finetune.py",
     "methods/random_convolution": "test_settings.py methods/test_random_convolution.py",
 }
 """The tests that are to notice, by module."""

@@ -14,10 +14,11 @@ from headstart.experience.unroll import begin, episodes, unroll
 from headstart.learners import train as training
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
+from headstart.learners.improve import improve
 from headstart.learners.learner import Hooks, Progress, check_accepts
 from headstart.learners.ppo import PPO
 from headstart.learners.sac import SAC
-from headstart.learners.train import Collector, improve, train
+from headstart.learners.train import Collector, train
 from headstart.methods.random_convolution import FeatureMatching
 from headstart.policies.policy import UniformPolicy
 from headstart.runs import checkpointer

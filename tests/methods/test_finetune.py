@@ -14,7 +14,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS
 from headstart.learners.ppo import PPO
 from headstart.learners.sac import SAC
-from headstart.methods import finetune, scratch
+from headstart.methods import recipe, scratch
 from headstart.methods.finetune import Finetune
 from headstart.methods.scratch import Scratch
 from headstart.runs.job import make_job, prepare
@@ -54,8 +54,8 @@ def test_the_deviation_that_ended_small_is_raised(method, log_std):
     ("module", "method", "explores"),
     [
         (scratch, Scratch(learner=LEARNER), True),
-        (finetune, Finetune(learner=LEARNER), False),
-        (finetune, Finetune(learner=LEARNER, fresh=("policy",)), True),
+        (recipe, Finetune(learner=LEARNER), False),
+        (recipe, Finetune(learner=LEARNER, fresh=("policy",)), True),
     ],
 )
 def test_who_carries_no_policy_explores(monkeypatch, module, method, explores):
@@ -111,7 +111,7 @@ def test_parts_start_afresh_if_they_are_told_to(monkeypatch):
         told.append(state)
         return iter(())
 
-    monkeypatch.setattr(finetune, "improve", improve)
+    monkeypatch.setattr(recipe, "improve", improve)
     old = eqx.tree_at(
         lambda s: (s.returns, s.opt_state), old,
         jax.tree.map(lambda x: x + 3, (old.returns, old.opt_state)),
@@ -252,7 +252,7 @@ def test_layers_are_reset_before_the_updates_of_a_round_and_never_after_the_last
         resets.append(layers)
         return state
 
-    monkeypatch.setattr(finetune, "with_fresh_layers", with_fresh_layers)
+    monkeypatch.setattr(recipe, "with_fresh_layers", with_fresh_layers)
     problem = replace(PROBLEM, learner=small.SAC, methods={})
     fields = {"steps": 256, "reset_every": 2, "reset_layers": 2, "episodes_per_update": 4}
     job = make_job(problem, "finetune", 0, tmp_path, fields)

@@ -17,7 +17,7 @@ from headstart.experience.replay import Batch
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.sac import SAC
-from headstart.methods.diayn import Diayn
+from headstart.methods.skilled import Skilled
 from headstart.methods.smerl import Smerl
 from headstart.policies.policy import policy_from
 from headstart.runs.checkpointer import Checkpointer
@@ -220,7 +220,7 @@ def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):
         gates.append((steps, gate))
         return Knowledge()
 
-    monkeypatch.setattr(Diayn, "_skilled", skilled)
+    monkeypatch.setattr(Skilled, "_skilled", skilled)
     target = MeteredTarget(TRACK.target, Allowance(Meter()))
     told = Smerl(steps=100, optimum=-20.0, tolerance=0.1, learner=SAC_SMALL)
     told.pretrain(CountedSource(TRACK.source), target, KEY)
@@ -243,7 +243,7 @@ def test_smerl_that_goes_on_does_not_measure_again(monkeypatch, tmp_path):
         found.append((steps, gate))
         return Knowledge()
 
-    monkeypatch.setattr(Diayn, "_skilled", skilled)
+    monkeypatch.setattr(Skilled, "_skilled", skilled)
     target = MeteredTarget(TRACK.target, Allowance(Meter()))
     source = Half(TRACK.source, Meter(), None, Saved(tmp_path, {}))
     Smerl(steps=100, learner=SAC_SMALL).pretrain(source, target, KEY)

@@ -32,9 +32,10 @@ from headstart.experience.transition import Transition
 from headstart.experience.unroll import begin, seed_from, unroll
 from headstart.knowledge import Knowledge
 from headstart.learners.dqn import DQN
+from headstart.learners.improve import improve
 from headstart.learners.off_policy import learning_begins
 from headstart.learners.sac import SAC
-from headstart.learners.train import improve, train
+from headstart.learners.train import train
 from headstart.methods.method import Method, Moves, Requirements
 from headstart.policies.policy import ActorPolicy, UniformPolicy
 from headstart.problem.domain import Domain

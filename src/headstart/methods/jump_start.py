@@ -25,24 +25,24 @@ from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
 from headstart.experience.transition import Episodes
 from headstart.knowledge import Knowledge
-from headstart.learners.learner import Hooks, Learner, State
-from headstart.methods.finetune import Recipe
+from headstart.learners.improve import Plan
+from headstart.learners.learner import Hooks, State
 from headstart.methods.method import Requirements, trusted
-from headstart.methods.residual import Residual
+from headstart.methods.standing import Standing
 from headstart.policies.actors import GuidedActor
 from headstart.policies.memory import Clock
 from headstart.policies.policy import AbstractPolicy, ActorPolicy, policy_from
 
 
 @dataclass(frozen=True, kw_only=True)
-class JumpStart(Residual):
+class JumpStart(Standing):
     """Learn a new policy from where the source's leads, and from ever earlier in the episode."""
 
     stages: int = 8
     """In how many the source's share of an episode falls to nothing."""
     tolerance: float = 0.1
     """How far below the best round's return, relative to its size, a round may be that holds."""
-    network: ClassVar[str] = "jump-start"
+    name: ClassVar[str] = "jump-start"
 
     def __post_init__(self):
         super().__post_init__()
@@ -61,15 +61,11 @@ class JumpStart(Residual):
     def afresh(self) -> tuple[str, ...]:
         return "policy", *super().afresh
 
-    def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
-        return learner.graft(carried, fresh)
-
     def _plan(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
-    ) -> Recipe:
-        plain = super()._plan(knowledge, source, target, key)
-        guide = policy_from(knowledge, trusted(self.learner))
-        return Guided(self, plain.factors, target, plain.total, plain.anchor, plain.kept, guide)
+    ) -> Plan:
+        recipe = super()._plan(knowledge, source, target, key)
+        return Guided(self, recipe, target, policy_from(knowledge, trusted(self.learner)))
 
     def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
         """How much of an episode was left to the source's policy at the end."""
@@ -86,14 +82,15 @@ class JumpStart(Residual):
 
 
 @dataclass
-class Guided(Recipe):
-    """The source's policy in the first steps of an episode."""
+class Guided:
+    """A recipe, and the source's policy in the first steps of an episode."""
 
     method: JumpStart
+    recipe: Plan
+    target: Target
     guide: ActorPolicy
 
     def __post_init__(self):
-        super().__post_init__()
         self.left = self.method.stages
         self.steps, self.longest = math.inf, 0
         self.best: float | None = None
@@ -104,7 +101,10 @@ class Guided(Recipe):
         if self.best is not None and steps != self.steps:
             self.steps = steps
             self.target.log(phase="jump-start", episodes=self.target.episodes, source_steps=steps)
-        return super().hooks(share)
+        return self.recipe.hooks(share)
+
+    def before(self, state: State, episodes: int, key: PRNGKeyArray) -> State:
+        return self.recipe.before(state, episodes, key)
 
     def acting(self, policy: AbstractPolicy) -> AbstractPolicy:
         """Both policies as one."""

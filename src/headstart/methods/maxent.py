@@ -12,13 +12,13 @@ from typing import cast
 
 from headstart.configuration import require
 from headstart.learners.learner import MaxEntLearner
-from headstart.methods.finetune import Finetune
 from headstart.methods.method import Method, Requirements
+from headstart.methods.recipe import FineTuning
 from headstart.methods.source_only import SourceOnly
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxEnt(Finetune):
+class MaxEnt(FineTuning):
     """Pre-train in the source's mean with the temperature held, then fine-tune."""
 
     temperature: float = 0.2

@@ -12,17 +12,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import equinox as eqx
+from jaxtyping import PRNGKeyArray
 
-from headstart.methods.residual import Residual
+from headstart.knowledge import Knowledge
+from headstart.learners.learner import Learner, State
+from headstart.methods.standing import Standing, stood
 from headstart.policies.policy import ActorPolicy, with_network
 from headstart.policies.standing import ProgressiveMLP
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressive(Residual):
+class Progressive(Standing):
     """Fine-tune a new column beside the source's, which stays as it is."""
 
-    network: ClassVar[str] = "progressive"
+    name: ClassVar[str] = "progressive"
+
+    def begun(self, learner: Learner, carried: Knowledge, fresh: State, key: PRNGKeyArray) -> State:
+        return stood(self.name, learner, carried, fresh, key)
 
     def in_source(self, policy: ActorPolicy) -> ActorPolicy:
         """The source's column alone, to the bit."""

@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from headstart.configuration import require
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
-from headstart.learners.train import improve
+from headstart.learners.improve import improve
 from headstart.methods.method import Method, Requirements
 from headstart.policies.policy import ActorPolicy
 

@@ -12,7 +12,7 @@ is relative to the size of R*, so that it means the same where returns are negat
 is known yet, the gate is closed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
@@ -24,15 +24,15 @@ from headstart.experience.unroll import returns, seed_from
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import MaxEntLearner
 from headstart.learners.train import train
-from headstart.methods.diayn import Diayn
 from headstart.methods.method import Method
+from headstart.methods.skilled import Skilled
 
 MEASURED = 32
 """Episodes that R* is the mean of, with actions that are drawn, as those of skills in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smerl(Diayn):
+class Smerl(Skilled):
     """Learn many solutions in the source's mean, try each on the target, fine-tune the best."""
 
     tolerance: float = 0.1
@@ -47,8 +47,11 @@ class Smerl(Diayn):
 
     @property
     def training(self) -> Method:
-        shared: Any = super().training
-        return replace(shared, tolerance=self.tolerance, optimum=self.optimum)
+        return Smerl(
+            steps=self.steps, skills=self.skills, temperature=self.temperature,
+            diversity=self.diversity, tolerance=self.tolerance, optimum=self.optimum,
+            learner=self.learner,
+        )  # fmt: skip
 
     def _learned(self, learner: MaxEntLearner, source: Source, key: PRNGKeyArray) -> Knowledge:
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
