@@ -36,7 +36,7 @@ def ours(learner: SAC = LEARNER, skills: Skills | None = None) -> Turn:
     spec, reward, look = collector.envs.spec, None, None
     if skills is not None:
         spec, look = skills.told(spec), skills(learner.num_envs, key)
-        reward = Diversity().reward(skills.number, learner.num_envs, gate=0.0)
+        reward = Diversity().reward(spec, skills.number, learner.num_envs, gate=0.0)
     hooks = Hooks(transform=reward)
     state = learner.init(spec, key, hooks)
     if reward is not None:

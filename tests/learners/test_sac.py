@@ -320,6 +320,8 @@ def test_what_it_knows_is_put_back_whole():
     assert eqx.tree_equal(everything.critics, agent.critics)
     assert eqx.tree_equal(everything.slow_critics, agent.critics)
     assert everything.log_temperature == agent.log_temperature != new.agent.log_temperature
+    held = replace(SMALL, entropy=None, temperature=0.7).graft(knowledge, new).agent
+    assert held.log_temperature == new.agent.log_temperature  # of whoever holds it
     assert int(everything.opt_state[0].count) == 0
     assert eqx.tree_equal(policy_from(knowledge), agent.policy)
     carried = SMALL.graft(knowledge.only(["critic"]), new).agent

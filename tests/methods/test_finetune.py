@@ -213,8 +213,15 @@ def runs_to_other_returns(tmp_path, fields, learner):
         ),
         ({"log_std": 0.5}, "log_std must be at most 0"),
         ({"fresh": "polcy"}, "part that PPO learns 'polcy'"),
+        ({"fresh": "encoder"}, "part that is learned in .* 'encoder'"),
+        ({"rates": "encoder=0"}, "part that is learned in .* 'encoder'"),
+        (
+            {"learner": small.SAC, "reset_every": 10},
+            "finetune takes 11 target episodes, and access allows 10",
+        ),
+        ({"learner": small.SAC, "steps": 64}, "the first 64 of 64 steps are random"),
         ({"anchor.kind": "clone", "kept": 0}, "anchor.kind clone needs steps of the source: set k"),
-        ({"replay": 0.5}, "finetune cannot use PPO, which knows no 'kept'"),
+        ({"replay": 0.5}, "replay mixes batches with steps of the source, and PPO does not replay"),
         ({"replay": 0.95}, "replay must be between 0 and 0.9"),
         (
             {"anchor.kind": "ewc", "learner.memory": "gru"},

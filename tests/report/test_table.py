@@ -96,6 +96,22 @@ def test_it_warns_where_the_oracle_is_no_measure():
     assert threshold_from(below) is None
 
 
+def test_it_warns_where_scratch_passes_what_the_oracle_had():
+    late = {"scratch": runs("scratch", 50, 90), "oracle": runs("oracle", 60, 60)}
+    (found,) = warnings(late, PROBLEM)
+    assert found.startswith("the oracle returns 60, and scratch 70 on average over its episodes")
+
+
+def test_it_warns_where_the_oracle_is_not_clearly_above():
+    """Three scores one apart each: a difference of 1 is within the noise, one of 10 is not."""
+    (found,) = warnings(
+        {"scratch": runs("scratch", 50, 50), "oracle": runs("oracle", 51, 51)}, PROBLEM
+    )
+    assert found.startswith("the oracle is not clearly above scratch's first policy, apart by 1")
+    clear = {"scratch": runs("scratch", 50, 50), "oracle": runs("oracle", 60, 60)}
+    assert warnings(clear, PROBLEM) == []
+
+
 def test_it_does_not_warn_where_drawn_actions_return_anything():
     """Their mean is outside the others' interval, and their own interval holds the others' mean."""
     spread = runs("epopt", 40, 40)

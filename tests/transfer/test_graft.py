@@ -207,10 +207,19 @@ def test_vectors_beside_images_are_not_joined():
 
 UNLIKE = {
     "reads the group 'state', and old shows pixels": (replace(OLD, groups={"pixels": PIXELS}), {}),
-    "resize the images by a wrapper": (replace(OLD, groups={"state": PIXELS}), {}),
+    "change size or channels by a wrapper": (replace(OLD, groups={"state": PIXELS}), {}),
     "a choice cannot become a number": (replace(OLD, actions=CHOICES), {}),
-    "no name is in both: they were a, b, c and are aa, z .the nearest to aa is a": (
+    "nothing joins them: they were a, b, c and are aa, z .the nearest: aa to a, z to .": (
         replace(OLD, groups={"state": Group((2,), names=("aa", "z"))}), {},
+    ),
+    "there were 3 .a, b, c. and are 4, and no names say which is which": (
+        replace(OLD, groups={"state": Group((4,))}), {},
+    ),
+    "actions: nothing joins them: they were left, right and are 0, 1, 2": (
+        replace(OLD, actions=Actions((3,))), {"actions": {}},
+    ),
+    "state: the table takes a 2 times, and what it does would count 2 times": (
+        NEW, {"state": {"a": "a", "d": "a"}},
     ),
     "a table for 'stat', and the policy reads state: name one of these": (NEW, {"stat": {}}),
     "the table has 'dd', and there are c, d, a, b: did you mean 'd'?": (
@@ -241,3 +250,11 @@ def test_what_a_join_says():
     found = join("state", ((), 2), ((), 2), {0: 1})
     assert found.entries == (1, None)
     assert str(found) == "state: new: 1; gone: 0; taken: 1 as 0"
+
+
+def test_a_table_comes_before_names_which_join_the_rest():
+    old = ("a", "b", "c"), 3
+    assert join("state", old, (("a", "b", "z"), 3), {"z": "c"}).entries == (0, 1, 2)
+    assert join("state", old, (("a", "b", "z"), 3), {"a": "b"}).entries == (1, None, None)
+    assert join("actions", old, (("a", "z"), 2), {"z": "a"}).entries == (None, 0)
+    assert join("actions", old, ((), 3), {0: 1, 2: 1}).entries == (1, None, 1)

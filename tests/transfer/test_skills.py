@@ -17,6 +17,7 @@ from headstart.experience.replay import Batch
 from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.sac import SAC
+from headstart.methods.diayn import Diayn
 from headstart.methods.skilled import Skilled
 from headstart.methods.smerl import Smerl
 from headstart.policies.policy import policy_from
@@ -56,7 +57,7 @@ STILL = Diversity(hidden=(4,), learning_rate=0.0, weight=2.0)
 
 def test_a_skill_is_paid_for_being_told_by_hand():
     """β (log q(z | s′) + log n), with q = softmax(0, log 3, 0): 1/5, 3/5, 1/5."""
-    reward = STILL.reward(3, 3, gate=None)
+    reward = STILL.reward(SPEC, 3, 3, gate=None)
     seen = batch([0, 1, 2], np.zeros((3, 3)), reward=100.0)
     _, paid, log = reward(judged(reward, [0.0, np.log(3), 0.0]), seen, None, NOW, KEY)
     expected = 2 * np.log(3 * np.array([0.2, 0.6, 0.2]))
@@ -67,7 +68,7 @@ def test_a_skill_is_paid_for_being_told_by_hand():
 @pytest.mark.parametrize("gate", [5.0, -5.0])
 def test_a_skill_is_paid_for_diversity_from_the_gate_on(gate):
     """Of the first nothing is known yet; the second is below, the third is at the gate."""
-    reward = STILL.reward(3, 3, gate=gate)
+    reward = STILL.reward(SPEC, 3, 3, gate=gate)
     state = judged(reward, [0.0, np.log(3), 0.0])
     state = eqx.tree_at(lambda s: s.returns, state, jnp.array([np.nan, gate - 1, gate]))
     _, paid, log = reward(state, batch([0, 1, 2], np.zeros((3, 3)), 7.0), None, NOW, KEY)
@@ -76,7 +77,7 @@ def test_a_skill_is_paid_for_diversity_from_the_gate_on(gate):
 
 
 def test_the_classifier_learns_where_skills_go():
-    reward = Diversity(hidden=(16,), learning_rate=0.02).reward(3, 3, None)
+    reward = Diversity(hidden=(16,), learning_rate=0.02).reward(SPEC, 3, 3, None)
     state = reward.init(SPEC, KEY)
     skill = np.arange(30) % 3
     seen = batch(skill, np.eye(3)[skill])
@@ -88,21 +89,28 @@ def test_the_classifier_learns_where_skills_go():
 
 
 def test_skills_may_be_told_by_some_entries_alone():
-    reward = replace(STILL, coordinates=(2, 0)).reward(3, 3, None)
+    reward = replace(STILL, coordinates=("2", "0")).reward(SPEC, 3, 3, None)
     state = jnp.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(reward.seen(state), [[2, 0], [5, 3]])
     assert reward.init(SPEC, KEY).classifier.sizes[0] == 2
-    bad = replace(STILL, coordinates=(3,)).reward(3, 3, None)
-    with pytest.raises(HeadstartError, match="here has no entry 3 in its state; they are 0 to 2"):
-        bad.init(SPEC, KEY)
+    with pytest.raises(HeadstartError, match="here has no entry 3 in its state; they are 0, 1, 2"):
+        replace(STILL, coordinates=("3",)).entries(SPEC)
     pixels = replace(SPEC, groups={"pixels": Group((24, 24, 3), "image")})
     with pytest.raises(HeadstartError, match="told apart by the group 'state', a vector, and here"):
-        STILL.reward(3, 3, None).init(pixels, KEY)
+        STILL.entries(pixels)
+
+
+def test_entries_go_by_name_or_number():
+    named = replace(SPEC, groups={"state": Group((3,), names=("x", "y", "1"))})
+    assert replace(STILL, coordinates=("y", "0", "1")).entries(named) == (1, 0, 2)
+    assert STILL.entries(named) == (0, 1, 2)
+    with pytest.raises(HeadstartError, match="no entry z in its state; they are x, y, 1"):
+        replace(STILL, coordinates=("z",)).entries(named)
 
 
 def test_returns_are_those_of_each_skills_episodes():
     """Two skills in four copies; two steps, then one more."""
-    reward = STILL.reward(2, 4, gate=0.0)
+    reward = STILL.reward(SPEC, 2, 4, gate=0.0)
     state = reward.init(SPEC, KEY)
 
     def rollout(rewards, over):
@@ -124,7 +132,7 @@ def test_returns_are_those_of_each_skills_episodes():
     state = reward.witness(state, rollout([[5, 5, 5, 5]], [[1, 1, 0, 0]]))
     np.testing.assert_allclose(state.returns, [0.9 * 22 + 0.1 * 5, 27], rtol=1e-6)
     np.testing.assert_allclose(state.running, [0, 0, 5, 49])
-    free = STILL.reward(2, 4, gate=None)
+    free = STILL.reward(SPEC, 2, 4, gate=None)
     assert free.witness(state, rollout([[5, 5, 5, 5]], [[1, 1, 0, 0]])) is state
 
 
@@ -203,14 +211,24 @@ def test_what_cannot_be_is_refused(tmp_path):
             "skills are of policies without a mem",
         ),
         ("smerl", {"skills": 2, "tolerance": -1}, "tolerance must be at least 0"),
-        ("diayn", {"skills": 2, "diversity.coordinates": 9}, "has no entry 9 in its state"),
-        ("smerl", {"skills": 2, "diversity.coordinates": 9}, "has no entry 9 in its state"),
+        ("diayn", {"skills": 2, "diversity.coordinates": "9"}, "has no entry 9 in its state"),
+        ("smerl", {"skills": 2, "diversity.coordinates": "9"}, "has no entry 9 in its state"),
     ):
         with pytest.raises(HeadstartError, match=says):
             make_job(PROBLEM, label, 0, tmp_path, fields)
     few = replace(PROBLEM, access=replace(PROBLEM.access, shots=(0, 1)))
     with pytest.raises(HeadstartError, match="2 target episodes"):
         make_job(few, "diayn", 0, tmp_path, {"skills": 2})
+
+
+def test_who_was_tried_is_told():
+    method = Diayn(skills=3, learner=SAC_SMALL)
+    assert method.recipe == "3 skills, each tried once on the target; afresh: optimiser"
+    assert method.notes([{"phase": "adapt"}]) == []
+    row = {"skill": 1, "skill_returns": {"0": -3.0, "1": 18.52, "2": 4.0}}
+    assert method.notes([{"phase": "pretrain"}, row]) == [
+        "skill 1 (18.52) returned most when tried, and was gone on with; 2 (4), 0 (-3)"
+    ]
 
 
 def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):

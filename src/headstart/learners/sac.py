@@ -222,12 +222,14 @@ class SAC:
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
         """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
-        where the knowledge has none.
+        where the knowledge has none, and a temperature that is held stays where it is held.
 
         What was remembered of the source is not carried over: the replay is `state`'s.
         """
         critics = knowledge.graft_held("critic", state.agent.critics)
-        log_temperature = knowledge.graft_held("temperature", state.agent.log_temperature)
+        log_temperature = state.agent.log_temperature
+        if self.entropy is not None:
+            log_temperature = knowledge.graft_held("temperature", log_temperature)
         policy = grafted(state.policy, knowledge, every=False)
         agent = self._agent(policy, state.agent.privileged, critics, log_temperature)
         moments = knowledge.graft_held("optimiser", agent.opt_state)

@@ -87,6 +87,7 @@ class Darc(Method):
                     f"of the target: raise ratio.random_steps to at least {each}"
                 )
         return Requirements(
+            source_steps=self.steps,
             steps=self.ratio.reference_steps(self.steps),
             episodes=int(self.finetune),
             alike=True,

@@ -100,7 +100,10 @@ class DomainConfusion(Method):
                 "set alignment between 0 and 1"
             )
         return Requirements(
-            observations=self.observations, alike=True, hooks=frozenset({"auxiliary"})
+            source_steps=self.steps,
+            observations=self.observations,
+            alike=True,
+            hooks=frozenset({"auxiliary"}),
         )
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:

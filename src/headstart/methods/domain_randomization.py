@@ -30,7 +30,7 @@ class DomainRandomization(Method):
         require(self, 1, math.inf, "steps")
 
     def requires(self) -> Requirements:
-        return Requirements(varied=True)
+        return Requirements(source_steps=self.steps, varied=True)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.learner.knowledge(train(self.learner, source, self.steps, key))

@@ -41,6 +41,8 @@ class Requirements:
 
     observations: int = 0
     """Observations of the target."""
+    source_steps: int | None = None
+    """Steps of the shortest training in the source, if there is one of so many."""
     steps: int = 0
     """Steps of the target during pre-training."""
     episodes: int = 0
@@ -128,6 +130,11 @@ class Method(ABC):
             source: the problem's.
         """
         return None
+
+    @property
+    def afresh(self) -> tuple[str, ...]:
+        """Parts of its knowledge that are not gone on with on the target."""
+        return ()
 
     def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
         """Sentences for the report on how a run went, from the rows of its log."""

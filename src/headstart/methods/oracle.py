@@ -10,7 +10,7 @@ from headstart.configuration import require
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners.train import train
-from headstart.methods.method import Method
+from headstart.methods.method import Method, Requirements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,9 @@ class Oracle(Method):
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps")
+
+    def requires(self) -> Requirements:
+        return Requirements(source_steps=self.steps)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.learner.knowledge(train(self.learner, target, self.steps, key))

@@ -129,7 +129,7 @@ class RandomConvolution(Method):
         require(self, 0, math.inf, "weight")
 
     def requires(self) -> Requirements:
-        return Requirements(hooks=frozenset({"auxiliary"}))
+        return Requirements(source_steps=self.steps, hooks=frozenset({"auxiliary"}))
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         groups = source.spec.groups.items()

@@ -33,7 +33,7 @@ class RandomForce(Method):
         require(self, 0, math.inf, "force")
 
     def requires(self) -> Requirements:
-        return Requirements(parameters=("random_force",))
+        return Requirements(source_steps=self.steps, parameters=("random_force",))
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         pushed = source.domain.at_mean().with_parameters(random_force=self.force)

@@ -7,7 +7,7 @@ of the recipe is a remedy for one of these, and each can be left out.
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,7 +56,7 @@ class FineTuning(Method):
     """The number of one of its skills, if it holds several and one is wanted."""
     fresh: tuple[str, ...] = ("optimiser",)
     """The parts that start afresh; the rest is carried. `returns` is how much the scale counts that
-    PPO's critic has its values in, `optimiser` is Adam's moments."""
+    PPO's critic has its values in, `optimiser` is Adam's moments; `--method.fresh=` is none."""
     rates: tuple[str, ...] = ()
     """Factors of the learning rate, as part=factor; 0: the part is frozen."""
     warmup: int = 0
@@ -123,6 +123,11 @@ class FineTuning(Method):
                 f"{who} forgets what it learned from, and nothing would train fresh layers again: "
                 "set reset_every 0, or use a learner that replays"
             )
+        if self.replay and "kept" not in learner.accepts:
+            raise HeadstartError(
+                f"replay mixes batches with steps of the source, and {who} does not replay: set "
+                "replay 0, or use sac or dqn"
+            )
         if self.replay and isinstance(learner, OffPolicy):
             kept, length = round(self.replay * learner.windows), learner.length
             if not 1 <= kept < learner.windows or self.kept < learner.num_envs * length:
@@ -143,9 +148,15 @@ class FineTuning(Method):
         }
         hooks = frozenset(name for name, on in wanted.items() if on)
         alike = self.anchor.needs_states or self.replay > 0
-        rounds = -(-self.warmup // self.episodes_per_update)
-        episodes = rounds * self.episodes_per_update + 1 if self.warmup else 0
-        return Requirements(learns_on_target=True, episodes=episodes, alike=alike, hooks=hooks)
+        before = max(self.warmup, self.reset_every)  # something is to be learned after them
+        rounds = -(-before // self.episodes_per_update)
+        return Requirements(
+            source_steps=None if self.pretrained else self.steps,
+            episodes=rounds * self.episodes_per_update + 1 if before else 0,
+            learns_on_target=True,
+            alike=alike,
+            hooks=hooks,
+        )
 
     @property
     def afresh(self) -> tuple[str, ...]:
@@ -159,12 +170,17 @@ class FineTuning(Method):
     def check(self, spec: EnvSpec) -> None:
         if self.pretrained:
             self._given.check(spec)
+        learned = learned_in(spec, self.learner)
+        fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
+        for part in (*fresh, *parsed(self.rates)):
+            if part not in learned:
+                raise unknown(f"part that is learned in {spec.name}", part, learned)
 
     @property
     def recipe(self) -> str:
         scaled = [
             f"{part} frozen" if not factor else f"{part} at {factor:g} times the rate"
-            for part, factor in self.factors().items()
+            for part, factor in parsed(self.rates).items()
         ]
         held, layers, every = self.anchor, self.reset_layers, self.reset_every
         skill = "" if self.skill is None else f", skill {self.skill}"
@@ -173,7 +189,8 @@ class FineTuning(Method):
             f"afresh: {', '.join(self.afresh) or 'nothing'}": True,
             **dict.fromkeys(scaled, True),
             f"the critic alone for {self.warmup} episodes": self.warmup,
-            f"log σ raised to {self.log_std}, if Gaussian": self.log_std is not None,
+            f"log σ raised to {self.log_std}, if Gaussian": self.log_std is not None
+            and self.learner.on_policy,
             f"held by {held.kind} ({held.weight:g})": held.kind != "none",
             f"{100 * self.replay:g} % of a batch from the source": self.replay,
             f"the last {layers} layers reset every {every} episodes": every,
@@ -181,23 +198,8 @@ class FineTuning(Method):
         return "; ".join(part for part, on in said.items() if on)
 
     def factors(self) -> dict[str, float]:
-        """`rates` by part.
-
-        Raises:
-            HeadstartError: one is not part=factor.
-        """
-        found: dict[str, float] = {}
-        for item in self.rates:
-            part, _, factor = item.partition("=")
-            try:
-                found[part] = float(factor)
-            except ValueError:
-                raise HeadstartError(
-                    f"rates are given as part=factor, as in encoder=0, got {item!r}"
-                ) from None
-            if not 0 <= found[part] < math.inf:
-                raise HeadstartError(f"a factor of the learning rate is at least 0, got {item!r}")
-        return found
+        """Of the learning rate, by part."""
+        return parsed(self.rates)
 
     @property
     def pretraining(self) -> Method:
@@ -282,6 +284,34 @@ class FineTuning(Method):
         )
         limits = 0.0 if actions.discrete else uniform - 3 * actions.width, uniform
         return Moves("entropy (nats)", meaning, before, after, entropy, limits, "viridis")
+
+
+def learned_in(spec: EnvSpec, learner: Learner) -> tuple[str, ...]:
+    """A learner's parts, without those that it has for other observations than these."""
+    begun = jax.eval_shape(lambda key: learner.policy(learner.init(spec, key)), jax.random.key(0))
+    seeing = {encoder.part for encoder in begun.encoders.by_group.values()}
+    absent = {"statistics", "encoder"} - seeing
+    return tuple(part for part in learner.parts if part not in absent)
+
+
+def parsed(rates: Sequence[str]) -> dict[str, float]:
+    """Factors by part, from part=factor.
+
+    Raises:
+        HeadstartError: one is not part=factor.
+    """
+    found: dict[str, float] = {}
+    for item in rates:
+        part, _, factor = item.partition("=")
+        try:
+            found[part] = float(factor)
+        except ValueError:
+            raise HeadstartError(
+                f"rates are given as part=factor, as in encoder=0, got {item!r}"
+            ) from None
+        if not 0 <= found[part] < math.inf:
+            raise HeadstartError(f"a factor of the learning rate is at least 0, got {item!r}")
+    return found
 
 
 @dataclass

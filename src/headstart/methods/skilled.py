@@ -2,7 +2,7 @@
 the best is fine-tuned."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
@@ -79,12 +79,25 @@ class Skilled(FineTuning):
 
     def check(self, spec: EnvSpec) -> None:
         if not self.pretrained:
-            self.diversity.check(spec)
+            self.diversity.entries(spec)
             return
         held = number_of_skills(self._given.held())
         if held != self.skills:
             raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
         super().check(Skills(self.skills).told(spec))
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.skills} skills, each tried once on the target; {super().recipe}"
+
+    def notes(self, log: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What each skill returned when it was tried."""
+        tried = next((row for row in log if "skill_returns" in row), None)
+        if tried is None:
+            return []
+        ranked = sorted(tried["skill_returns"].items(), key=lambda skill: -skill[1])
+        best, *others = (f"{number} ({score:.4g})" for number, score in ranked)
+        return [f"skill {best} returned most when tried, and was gone on with; {', '.join(others)}"]
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:
@@ -103,7 +116,7 @@ class Skilled(FineTuning):
         """Skills after so many steps, and what each returns in the source."""
         init_key, train_key, seed_key, try_key = jax.random.split(key, 4)
         skills = Skills(self.skills)
-        reward = self.diversity.reward(self.skills, learner.num_envs, gate)
+        reward = self.diversity.reward(source.spec, self.skills, learner.num_envs, gate)
         state: State = learner.init(
             skills.told(source.spec), init_key, Hooks(transform=reward), steps
         )

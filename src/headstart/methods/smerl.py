@@ -12,7 +12,7 @@ is relative to the size of R*, so that it means the same where returns are negat
 is known yet, the gate is closed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -24,7 +24,7 @@ from headstart.experience.unroll import returns, seed_from
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import MaxEntLearner
 from headstart.learners.train import train
-from headstart.methods.method import Method
+from headstart.methods.method import Method, Requirements
 from headstart.methods.skilled import Skilled
 
 MEASURED = 32
@@ -44,6 +44,12 @@ class Smerl(Skilled):
     def __post_init__(self):
         super().__post_init__()
         require(self, 0, float("inf"), "tolerance")
+
+    def requires(self) -> Requirements:
+        needed = super().requires()
+        if self.pretrained or self.optimum is not None:
+            return needed
+        return replace(needed, source_steps=self.steps // 2)
 
     @property
     def training(self) -> Method:

@@ -12,7 +12,7 @@ from headstart.configuration import require
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners.train import train
-from headstart.methods.method import Method
+from headstart.methods.method import Method, Requirements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,9 @@ class SourceOnly(Method):
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps")
+
+    def requires(self) -> Requirements:
+        return Requirements(source_steps=self.steps)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         return self.learner.knowledge(train(self.learner, source.at_mean(), self.steps, key))

@@ -207,7 +207,7 @@ def check_reads(policy: AbstractPolicy, spec: EnvSpec) -> None:
         if name not in spec.groups:
             mends = {
                 "context": "add shows to the domain",
-                SKILL: "take out one of its skills by its number, as by --method.skill",
+                SKILL: "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR",
             }
             mend = mends.get(name, "evaluate it in the environment that it was trained in")
             raise HeadstartError(

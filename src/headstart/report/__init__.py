@@ -57,7 +57,7 @@ def write(compared: Compared) -> Path:
         threshold=threshold,
         shots_figure=svg(_shots_figure(results), "shots"),
         kept_figure=_kept_figure(results),
-        entropy_figure=_entropy_figure(results),
+        entropy_figure=_entropy_figure(results, logs),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(logs), "learning"),
@@ -89,23 +89,32 @@ def _kept_figure(results: Results) -> str | None:
     return svg(over_shots(shots, scores, "return in the source"), "kept")
 
 
-def _entropy_figure(results: Results) -> str | None:
-    """How surely each method's policies act on the target, before and after, in results that say
-    so."""
+def _entropy_figure(results: Results, logs: Logs) -> str | None:
+    """How surely each method's policies act: what was carried, in the source, where it is gone on
+    with, and the first and last on the target, in results that say so."""
     known = {
         label: [run for run in runs if run.shots[0].entropy] for label, runs in results.items()
     }
     if not all(known.values()):
         return None
     fig, (axis,) = figure(height=0.9 + 0.4 * len(known))
-    for index, runs in enumerate(known.values()):
-        for shot, marker, shift in ((0, "o", 0.13), (-1, "s", -0.13)):
-            low, middle, high = np.mean([run.shots[shot].entropy for run in runs], axis=0)
-            row, style = len(known) - index + shift, "none" if shot == 0 else "full"
+    for index, (label, runs) in enumerate(known.items()):
+        drawn = [
+            ([r["entropy"] for log in logs[label] for r in log if r["phase"] == "carried"], "D"),
+            ([run.shots[0].entropy for run in runs], "o"),
+            ([run.shots[-1].entropy for run in runs], "s"),
+        ]
+        for (entropies, marker), shift in zip(drawn, (0.26, 0.0, -0.26), strict=True):
+            if not entropies:
+                continue
+            low, middle, high = np.mean(entropies, axis=0)
+            row, style = len(known) - index + shift, "full" if marker == "s" else "none"
             axis.plot([low, high], [row, row], color=colour(index), linewidth=1.2)
             axis.plot(middle, row, marker, color=colour(index), markersize=5, fillstyle=style)
     axis.set_yticks(range(len(known), 0, -1), list(known))
-    axis.set_xlabel("entropy of actions on the target, in nats: ○ first policy, ■ last")
+    axis.set_xlabel(
+        "entropy of actions, nats: ◇ carried, in the source; ○ first policy, ■ last, on the target"
+    )
     return svg(fig, "entropy")
 
 
@@ -242,13 +251,14 @@ def _moves_figure(folder: Path, jobs: Jobs, problem: TransferProblem) -> dict[st
     return {"svg": svg(fig, "moves"), "meaning": first.meaning, "single": len(labels) == 1}
 
 
-def _grafted(folder: Path, jobs: Jobs) -> list[dict[str, str]]:
-    """What became of each tensor of the first method that grafted, if any did."""
+def _grafted(folder: Path, jobs: Jobs) -> list[tuple[str, list[dict[str, str]]]]:
+    """What became of each tensor, once for the methods of which the same became."""
+    methods: dict[bytes, list[str]] = {}
     for label, job in jobs.items():
         path = folder / label / str(job.seed) / GRAFT
         if path.exists():
-            return json.loads(path.read_bytes())
-    return []
+            methods.setdefault(path.read_bytes(), []).append(label)
+    return [(", ".join(labels), json.loads(table)) for table, labels in methods.items()]
 
 
 def _sides(problem: TransferProblem):

@@ -17,6 +17,7 @@ from headstart.report.figures import colour
 from headstart.result import (
     Estimate,
     Result,
+    area,
     best_return,
     difference,
     estimate,
@@ -44,6 +45,8 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
     found = []
     for index, (label, runs) in enumerate(results.items()):
         worth = transfer(runs, scratch, threshold, best)
+        # From a folder, a run starts from a source that took no steps of its own.
+        begun = worth.source_steps or jobs[label].method.content
         reached = median_time(worth.times) if threshold is not None else None
         never = sum(time is None for time in worth.times)
         found.append(
@@ -56,7 +59,7 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
                 "jumpstart": shown(worth.jumpstart) if label != "scratch" else "–",
                 "area": shown(worth.area),
                 "forward": shown(worth.forward),
-                **_kept(runs, worth.backward if worth.source_steps else None),
+                **_kept(runs, worth.backward if begun else None),
                 "time": "–"
                 if threshold is None
                 else ("not reached" if reached is None else reached),
@@ -196,6 +199,20 @@ def warnings(results: Results, problem: TransferProblem) -> list[str]:
             "is no threshold, and no forward transfer. Train it for longer, or see whether the "
             "reward says what is wanted."
         )
+    elif best is not None and scratch and best <= (usual := iqm([area(run) for run in scratch])):
+        found.append(
+            f"the oracle returns {_number(best)}, and scratch {_number(usual)} on average over its "
+            "episodes: the threshold is one that scratch passes, and there is no forward transfer. "
+            "Train the oracle for longer."
+        )
+    elif best is not None and scratch and len(scratch) > 1:
+        apart = difference(_scores(results["oracle"], -1), _scores(scratch, 0))
+        if apart.low is not None and apart.low <= 0:
+            found.append(
+                f"the oracle is not clearly above scratch's first policy, apart by {shown(apart)}: "
+                "the threshold and forward transfer may be noise. Run more seeds, or train it for "
+                "longer."
+            )
     ends = dict.fromkeys((0, len(problem.access.shots) - 1))
     for label, runs in results.items():
         for shot in ends:

@@ -49,7 +49,8 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     if not method.unlimited:
         _check_access(access, needs, name)
     if learner.expert is None:  # an expert's student is only begun for a number of steps
-        jax.eval_shape(partial(learner.init, here), jax.random.key(0))  # computes nothing
+        begun = partial(learner.init, here, total=needs.source_steps)
+        jax.eval_shape(begun, jax.random.key(0))  # computes nothing
 
 
 def differing(problem: TransferProblem) -> str:
@@ -73,6 +74,8 @@ def _check_spaces(
         try:
             check_joined(here, there, problem.graft)
         except HeadstartError as why:
+            if problem.graft:  # what it says is wrong
+                raise
             raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
         if remembers(learner) or vars(learner).get("encoders"):
             raise HeadstartError(

@@ -118,7 +118,10 @@ def make_job(
     for sink in sinks:
         SINKS.find(sink)
     if "/" in label:
-        raise HeadstartError(f"a method's label becomes a folder, so it has no '/': {label!r}")
+        raise HeadstartError(
+            f"a method's label becomes a folder, so it has no '/', and {label!r} has: paths belong "
+            "into the problem, under [methods.NAME]"
+        )
     method = configured(problem, label, flags or {})
     check(problem, method, method_name(label))
     return Job(problem, label, method, seed, out, tuple(sinks))

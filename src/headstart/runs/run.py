@@ -22,9 +22,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart import envs
+from headstart.envs.spec import SKILL
 from headstart.errors import HeadstartError
 from headstart.knowledge import Knowledge, write_atomically
-from headstart.policies.policy import ActorPolicy, knowledge_of
+from headstart.methods.method import trusted
+from headstart.policies.policy import ActorPolicy, knowledge_of, policy_from
 from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.checks import differing
@@ -75,13 +77,15 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     allowance = Allowance(meter, behaviour=access.behaviour)
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
-    carried = _fitted(job, replace(knowledge, metadata=shown))
+    knowledge = replace(knowledge, metadata=shown)
+    carried = _fitted(job, knowledge)
     policies = job.method.adapt(carried, source, target, adapt_key)
     scoring = Scoring(job, logger, progress)
     for policy in policies:
         scoring.take(policy, meter)
     first, last = scoring.finish()
     before = time.monotonic()
+    _log_carried(job, knowledge, logger)
     swept = sweep(job.problem, first, last, job.seed, progress)
     evaluating = scoring.seconds + time.monotonic() - before
     knowledge_of(first).save(job.folder / "zero_shot")
@@ -109,9 +113,29 @@ def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
     if already or not differing(job.problem):
         return knowledge
     found = graft(knowledge, envs.spec_of(job.problem.target), job.problem.graft)
-    rows = [row._asdict() for row in found.rows]
+    fresh = {"fate": "fresh", "why": "the method does not go on with it"}
+    rows = [
+        row._asdict() | (fresh if row.tensor.partition("/")[0] in job.method.afresh else {})
+        for row in found.rows
+    ]
     write_atomically(job.folder / GRAFT, json.dumps(rows, indent=1).encode())
     return found.knowledge
+
+
+def _log_carried(job: Job, knowledge: Knowledge, logger: Logger) -> None:
+    """The entropy of what was carried, in the source, if the method goes on with one policy: where
+    it starts on the target, its deviation or temperature may be another already."""
+    policy = knowledge.metadata.get("policy", {"groups": SKILL})
+    if SKILL in policy["groups"] or not job.method.requires().learns_on_target:
+        return
+    carried = policy_from(knowledge, trusted(job.method.learner))
+    problem = job.problem
+    _, entropy = explore(problem.source.at_mean(), carried, problem.episodes, job.seed)
+    logger.log({"phase": "carried", "entropy": _percentiles(entropy)})
+
+
+def _percentiles(entropy: np.ndarray) -> list[float]:
+    return np.percentile(entropy, PERCENTILES).round(4).tolist()
 
 
 class Scoring:
@@ -122,7 +146,6 @@ class Scoring:
         self._pending = list(job.problem.access.shots)
         self._policies: list[ActorPolicy] = []
         self._taken = (0, 0)
-        self._fits_source = not differing(job.problem)
         self.shots: list[Shot] = []
         self.seconds = 0.0
         """Spent on evaluation."""
@@ -158,14 +181,13 @@ class Scoring:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns = evaluate(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
-                home = np.zeros(0)
-                if self._fits_source:
-                    back = self._job.method.in_source(self._policies[-1])
-                    home = evaluate(problem.source, back, *asked[1:])
+                back = back_in_source(self._job, self._policies[-1])
+                home: list[float] = []
+                if back is not None:
+                    home = evaluate(problem.source, back, *asked[1:]).tolist()
                 shot = Shot(
-                    at, self._taken[1], returns.tolist(), sampled.tolist(),
-                    home.tolist(),
-                    np.percentile(entropy, PERCENTILES).round(4).tolist(),
+                    at, self._taken[1], returns.tolist(), sampled.tolist(), home,
+                    _percentiles(entropy),
                 )  # fmt: skip
             self.shots.append(shot)
             self.seconds += time.monotonic() - before
@@ -177,6 +199,19 @@ class Scoring:
                     "entropy": shot.entropy,
                 }
             )  # fmt: skip
+
+
+def back_in_source(job: Job, policy: ActorPolicy) -> ActorPolicy | None:
+    """How an adapted policy acts in the source, grafted back if it has other spaces; nothing if it
+    stands on another, and cannot be."""
+    policy, problem = job.method.in_source(policy), job.problem
+    if not differing(problem):
+        return policy
+    held = knowledge_of(policy)
+    if held.metadata["policy"].keys() & {"network", "guided"}:
+        return None
+    tables = {what: {old: new for new, old in t.items()} for what, t in problem.graft.items()}
+    return policy_from(graft(held, envs.spec_of(problem.source), tables).knowledge)
 
 
 def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:

@@ -6,18 +6,19 @@ average, so that the most likely one stays the most likely.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from headstart.envs.spec import PRIVILEGED, UNSEEN, Actions, EnvSpec, Group
+from headstart.envs.spec import PRIVILEGED, SKILL, UNSEEN, Actions, EnvSpec, Group
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge
 from headstart.policies.policy import described_spaces
 
-Fate = Literal["copied", "resized", "left behind"]
+Fate = Literal["copied", "resized", "fresh", "left behind"]
 Table = Mapping[Any, Any]
 """From an entry of the new space to one of the old, by name or by number."""
 
@@ -239,9 +240,12 @@ def _beside(joins: Sequence[Join]) -> Join:
 
 def _group_of(spec: EnvSpec, name: str) -> Group:
     if name not in spec.groups:
+        mend = "a whole group cannot be made up"
+        if name == SKILL:
+            mend = "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR"
         raise KnowledgeError(
             f"the policy reads the group {name!r}, and {spec.name} shows {', '.join(spec.groups)}: "
-            "a whole group cannot be made up"
+            f"{mend}"
         )
     return spec.groups[name]
 
@@ -249,7 +253,7 @@ def _group_of(spec: EnvSpec, name: str) -> Group:
 def _joined(name: str, old: Group, new: Group, table: Table | None) -> Join:
     if old.kind != new.kind or (old.kind != "vector" and old != new):
         mend = (
-            "resize the images by a wrapper to those it was trained on"
+            "change size or channels by a wrapper to those it was trained on"
             if "image" in (old.kind, new.kind)
             else "only vectors are joined entry by entry"
         )
@@ -279,32 +283,48 @@ def join(
 ) -> Join:
     """Two spaces, each given by the names of its entries, if it has any, and their number.
 
+    What a table says comes first; names in both join the rest.
+
     Raises:
-        KnowledgeError: nothing joins them.
+        KnowledgeError: nothing joins them, or a table takes an input twice.
     """
     (old_names, old_size), (new_names, new_size) = old, new
     olds, news = (
         tuple(names) or tuple(map(str, range(size)))
         for names, size in ((old_names, old_size), (new_names, new_size))
     )
-    if table is not None:
-        pairs = {_entry(what, n, news): _entry(what, o, olds) for n, o in table.items()}
-        return Join(what, olds, news, tuple(pairs.get(i) for i in range(new_size)))
-    if old_names and new_names:
-        entries = tuple(olds.index(name) if name in olds else None for name in news)
-        if all(entry is None for entry in entries):
-            near = difflib.get_close_matches(news[0], olds, 1, 0.0)[0]
+    pairs = {_entry(what, n, news): _entry(what, o, olds) for n, o in (table or {}).items()}
+    for old_entry, count in Counter(pairs.values()).items():
+        if count > 1 and what != "actions":
             raise KnowledgeError(
-                f"{what}: no name is in both: they were {', '.join(olds)} and are "
-                f"{', '.join(news)} (the nearest to {news[0]} is {near}): give a table"
+                f"{what}: the table takes {olds[old_entry]} {count} times, and what it does would "
+                f"count {count} times: name it once"
             )
-        return Join(what, olds, news, entries)
-    if old_size != new_size:
+    named = bool(old_names and new_names)
+    if table is None and not named:
+        if old_size != new_size:
+            raise KnowledgeError(
+                f"{what}: there were {_listed(old_names, old_size)} and are "
+                f"{_listed(new_names, new_size)}, and no names say which is which: declare "
+                "observation_names and action_names in the environment, or give a table"
+            )
+        return Join(what, olds, news, tuple(range(new_size)))
+    if named:
+        free = [name for i, name in enumerate(olds) if i not in pairs.values()]
+        alike = {i: olds.index(name) for i, name in enumerate(news) if name in free}
+        pairs = alike | pairs
+    if not pairs:
+        near = {name: difflib.get_close_matches(name, olds, 1, 0.0)[0] for name in news}
+        nearest = ", ".join(f"{name} to {old}" for name, old in near.items())
         raise KnowledgeError(
-            f"{what}: there were {old_size} and are {new_size}, and no names say which is which: "
-            "declare observation_names and action_names in the environment, or give a table"
+            f"{what}: nothing joins them: they were {', '.join(olds)} and are {', '.join(news)} "
+            f"(the nearest: {nearest}): give a table"
         )
-    return Join(what, olds, news, tuple(range(new_size)))
+    return Join(what, olds, news, tuple(pairs.get(i) for i in range(new_size)))
+
+
+def _listed(names: Sequence[str], size: int) -> str:
+    return f"{size} ({', '.join(names)})" if names else str(size)
 
 
 def _entry(what: str, entry: str | int, names: Sequence[str]) -> int:

@@ -73,8 +73,9 @@ class Judge(eqx.Module):
 class Diversity:
     """Pays a skill for being told from the others."""
 
-    coordinates: tuple[int, ...] = ()
-    """The entries of the state that skills are to differ in; all of them if none is given."""
+    coordinates: tuple[str, ...] = ()
+    """The entries of the state that skills are to differ in, by name, or by number as in "0"; all
+    of them if none is given."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the classifier's hidden layers."""
     learning_rate: float = 1e-3
@@ -86,8 +87,8 @@ class Diversity:
         require(self, 1, math.inf, "hidden")
         require(self, 0, math.inf, "learning_rate", "weight")
 
-    def check(self, spec: EnvSpec) -> int:
-        """How many entries of a domain's state skills are told apart by.
+    def entries(self, spec: EnvSpec) -> tuple[int, ...]:
+        """The entries of a domain's state that skills are told apart by.
 
         Raises:
             HeadstartError: there is no vector to judge, or no such entry in it.
@@ -98,25 +99,31 @@ class Diversity:
                 f"skills are told apart by the group 'state', a vector, and {spec.name} shows "
                 f"{', '.join(f'{n}, {g}' for n, g in spec.groups.items())}"
             )
-        size = group.shape[0]
+        numbers = tuple(map(str, range(group.shape[0])))
+        names = group.names or numbers
         for entry in self.coordinates:
-            if not 0 <= entry < size:
+            if entry not in (*names, *numbers):
                 raise HeadstartError(
                     f"diversity.coordinates: {spec.name} has no entry {entry} in its state; they "
-                    f"are 0 to {size - 1}"
+                    f"are {', '.join(names)}"
                 )
-        return len(self.coordinates) or size
+        if not self.coordinates:
+            return tuple(range(group.shape[0]))
+        return tuple(
+            (names if entry in names else numbers).index(entry) for entry in self.coordinates
+        )
 
-    def reward(self, number: int, copies: int, gate: float | None) -> "SkillReward":
+    def reward(self, spec: EnvSpec, number: int, copies: int, gate: float | None) -> "SkillReward":
         """The reward of so many skills in so many copies.
 
         Args:
+            spec: of the domain.
             number: of skills.
             copies: of the environment.
             gate: the return from which on a skill is paid for diversity, beside its task's reward;
                 if none is given it is paid for nothing else.
         """
-        return SkillReward(self, number, copies, gate)
+        return SkillReward(self, self.entries(spec), number, copies, gate)
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ class SkillReward:
     """A batch transform: see `Diversity.reward`."""
 
     diversity: Diversity
+    entries: tuple[int, ...]
+    """Of the state, that skills are told apart by."""
     number: int
     copies: int
     gate: float | None
@@ -134,8 +143,9 @@ class SkillReward:
 
     def init(self, spec: EnvSpec, key: PRNGKeyArray) -> Judge:
         """A fresh classifier for a domain of this spec."""
-        seen = self.diversity.check(spec)
-        classifier = MLP((seen, *self.diversity.hidden, self.number), 0.1, key, jax.nn.relu)
+        classifier = MLP(
+            (len(self.entries), *self.diversity.hidden, self.number), 0.1, key, jax.nn.relu
+        )
         moments = self._optimiser.init(classifier)  # pyright: ignore[reportArgumentType]
         unknown = jnp.full(self.number, jnp.nan)
         gate = jnp.float32(math.inf if self.gate is None else self.gate)
@@ -175,8 +185,7 @@ class SkillReward:
 
     def seen(self, state: Float[Array, "... size"]) -> Float[Array, "... seen"]:
         """What skills are told apart by."""
-        chosen = self.diversity.coordinates
-        return state[..., jnp.array(chosen)] if chosen else state
+        return state[..., jnp.array(self.entries)]
 
     def measure(self, state: Judge, source: Transition, reference: Transition) -> dict[str, Array]:
         return {}
