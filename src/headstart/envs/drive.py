@@ -67,6 +67,11 @@ class Drive(JaxEnvironment):
     """
 
     name: str = "drive"
+    action_names: tuple[str, ...] = tuple(
+        f"{way}, {pedal}"
+        for way in ("left", "straight", "right")
+        for pedal in ("brake", "coast", "gas")
+    )
     horizon: int = 200
     dt: float = DT
 

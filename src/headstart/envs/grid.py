@@ -63,6 +63,8 @@ class Grid(JaxEnvironment):
 
     name: str = "grid"
     horizon: int = 50
+    observation_names: tuple[str, ...] = ("column", "row")
+    action_names: tuple[str, ...] = ("up", "down", "right", "left")
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
