@@ -57,6 +57,7 @@ TESTS = {
     "learners/off_policy": "learners/test_off_policy.py learners/test_sac.py methods/test_darc.py",
     "learners/imitation": "test_settings.py learners/test_imitation.py",
     "learners/train": "learners/test_train.py envs/test_jax_env.py",
+    "learners/improve": "learners/test_train.py methods/test_finetune.py",
     "transfer/density_ratio": "test_settings.py transfer/test_density_ratio.py",
     "transfer/domain_adversarial": "transfer/test_domain_adversarial.py",
     "transfer/posterior": "test_settings.py transfer/test_posterior.py",

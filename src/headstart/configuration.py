@@ -171,8 +171,8 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
             return int(float(text))
         if hint is float and not isinstance(value, bool) and math.isfinite(float(text)):
             return float(text)
-        if hint is str and isinstance(value, str):
-            return value
+        if hint is str and isinstance(value, str | int) and not isinstance(value, bool):
+            return str(value)
     except (TypeError, ValueError, OverflowError):
         pass
     kind = {

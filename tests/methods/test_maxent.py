@@ -13,6 +13,7 @@ from headstart.methods.source_only import SourceOnly
 from headstart.policies.policy import policy_from
 from headstart.problem.named import find
 from headstart.runs.job import make_job, prepare
+from headstart.runs.logger import rows
 from headstart.runs.run import run
 from small import TRACK
 
@@ -69,6 +70,8 @@ def test_a_soft_q_function_is_pretrained_and_tuned(tmp_path):
     assert float(carried.actor.temperature) == 0.5
     assert float(policy_from(Knowledge.load(job.folder / "adapted")).actor.temperature) == 0
     assert result.shots[0].entropy == [0, 0, 0]  # the learner's own, which the problem left at 0
+    (carried,) = (row["entropy"] for row in rows(job.folder) if row["phase"] == "carried")
+    assert min(carried) > 0.5
 
 
 def test_the_report_draws_the_ways_of_the_carried_policy():

@@ -7,9 +7,12 @@ from rich.console import Console
 
 from headstart import Access, Domain, TransferProblem
 from headstart.methods.epopt_posterior import EPOptPosterior
+from headstart.methods.finetune import Finetune
+from headstart.methods.scratch import Scratch
 from headstart.report.compared import Compared
 from headstart.report.table import meanings, rows, summary, warnings
 from headstart.result import Result, Shot, threshold_from
+from headstart.runs.job import Job
 
 PROBLEM = TransferProblem(
     "cold", source=Domain("archery"), target=Domain("archery"), access=Access(shots=(0, 20))
@@ -72,6 +75,19 @@ def test_the_table_says_what_was_kept():
         "1.00 [0.00, 1.25]",
     )
     assert other["backward"] == other["entropy_first"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("method", "told"), [(Finetune(pretrained="lost"), True), (Scratch(), False)]
+)
+def test_who_starts_from_a_folder_has_a_source_to_forget(method, told):
+    adapted = runs("finetune", 50, 90)
+    for run in adapted:
+        run.source["steps"] = 0
+        run.shots[0].source[:], run.shots[1].source[:] = [80.0], [30.0]
+    job = Job(PROBLEM, "finetune", method, 0, Path(), ())
+    (row,) = rows({"finetune": adapted}, None, {"finetune": job})
+    assert row["backward"] == ("-50 [-50, -50]" if told else "–")
 
 
 def test_one_seed_decides_nothing():

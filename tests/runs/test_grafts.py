@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import small
-from headstart import Access, Domain, HeadstartError, TransferProblem
+from headstart import Access, Domain, HeadstartError, TransferProblem, Uniform
 from headstart.knowledge import Knowledge
+from headstart.policies.policy import policy_from
 from headstart.problem import from_table
 from headstart.report import write
 from headstart.report.compared import read
+from headstart.runs.evaluation import evaluate
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
 
@@ -37,6 +39,10 @@ def test_a_policy_goes_on_in_other_spaces(problem, tensors, tmp_path):
     job, result = finished(problem, "finetune", tmp_path)
     assert result.target["episodes"] == 2
     assert all(len(shot.source) == problem.episodes for shot in result.shots)  # grafted back
+    if problem is TRACKS:  # which lacks nothing of the source's
+        before = policy_from(Knowledge.load(job.folder / "knowledge"))
+        expected = evaluate(problem.source, before, problem.episodes, job.seed)
+        np.testing.assert_allclose(result.shots[0].source, expected, rtol=1e-4)
     rows = json.loads((job.folder / "graft.json").read_bytes())
     assert {row["fate"] for row in rows} >= tensors | {"fresh"}
     made = {row["tensor"].partition("/")[0] for row in rows if row["fate"] == "fresh"}
@@ -47,6 +53,18 @@ def test_a_policy_goes_on_in_other_spaces(problem, tensors, tmp_path):
     page = write(read(tmp_path / problem.name)).read_text()
     assert "<h2>Grafted</h2>" in page
     assert "<td>policy/actor/mean/weights/0</td><td>resized</td>" in page
+
+
+def test_what_stands_on_another_is_not_grafted_back(tmp_path):
+    _, result = finished(TRACKS, "residual", tmp_path)
+    assert not any(shot.source for shot in result.shots)
+
+
+def test_who_reads_what_the_source_does_not_show_is_not_tried_there(tmp_path):
+    target = Domain("probes:Wider", wind=Uniform(0.3, 0.4), shows=("wind",))
+    shown = replace(TRACKS, target=target)
+    _, result = finished(shown, "oracle", tmp_path)
+    assert not any(shot.source for shot in result.shots)
 
 
 def test_what_knows_the_target_already_is_left_as_it_is(tmp_path):

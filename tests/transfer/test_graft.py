@@ -218,6 +218,7 @@ UNLIKE = {
     "actions: nothing joins them: they were left, right and are 0, 1, 2": (
         replace(OLD, actions=Actions((3,))), {"actions": {}},
     ),
+    "actions: the table takes left 2 times": (NEW, {"actions": {"left": 0, "right": 0}}),
     "state: the table takes a 2 times, and what it does would count 2 times": (
         NEW, {"state": {"a": "a", "d": "a"}},
     ),
@@ -257,4 +258,4 @@ def test_a_table_comes_before_names_which_join_the_rest():
     assert join("state", old, (("a", "b", "z"), 3), {"z": "c"}).entries == (0, 1, 2)
     assert join("state", old, (("a", "b", "z"), 3), {"a": "b"}).entries == (1, None, None)
     assert join("actions", old, (("a", "z"), 2), {"z": "a"}).entries == (None, 0)
-    assert join("actions", old, ((), 3), {0: 1, 2: 1}).entries == (1, None, 1)
+    assert join("actions", old, ((), 3), {0: 1, 2: 1}, once=False).entries == (1, None, 1)

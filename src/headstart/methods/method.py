@@ -42,7 +42,7 @@ class Requirements:
     observations: int = 0
     """Observations of the target."""
     source_steps: int | None = None
-    """Steps of the shortest training in the source, if there is one of so many."""
+    """Steps of the learner's shortest training before adaptation, if there is one of so many."""
     steps: int = 0
     """Steps of the target during pre-training."""
     episodes: int = 0

@@ -19,7 +19,7 @@ from jaxtyping import PRNGKeyArray
 
 from headstart import envs
 from headstart.configuration import require
-from headstart.envs.spec import EnvSpec
+from headstart.envs.spec import PRIVILEGED, EnvSpec
 from headstart.errors import HeadstartError, unknown
 from headstart.experience.replay import Replay, transition_row
 from headstart.experience.source import Source, Target
@@ -109,11 +109,9 @@ class FineTuning(Method):
                     )
         factors, learner, who = self.factors(), self.learner, type(self.learner).__name__
         rated = [part for part in learner.parts if part in RATED]
-        fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
-        for named, parts in ((fresh, learner.parts), (factors, rated)):
-            for part in named:
-                if part not in parts:
-                    raise unknown(f"part that {who} learns", part, parts)
+        for part in factors:
+            if part not in rated:
+                raise unknown(f"part that {who} learns by a rate", part, rated)
         if factors.get("statistics", 1.0) not in (0.0, 1.0):
             raise HeadstartError("statistics count or do not: their rate is 0 or 1")
         if self.warmup and "critic" not in learner.parts:
@@ -290,6 +288,8 @@ def learned_in(spec: EnvSpec, learner: Learner) -> tuple[str, ...]:
     """A learner's parts, without those that it has for other observations than these."""
     begun = jax.eval_shape(lambda key: learner.policy(learner.init(spec, key)), jax.random.key(0))
     seeing = {encoder.part for encoder in begun.encoders.by_group.values()}
+    if PRIVILEGED in spec.groups:
+        seeing.add("statistics")
     absent = {"statistics", "encoder"} - seeing
     return tuple(part for part in learner.parts if part not in absent)
 

@@ -80,6 +80,7 @@ class Skilled(FineTuning):
     def check(self, spec: EnvSpec) -> None:
         if not self.pretrained:
             self.diversity.entries(spec)
+            super().check(spec)
             return
         held = number_of_skills(self._given.held())
         if held != self.skills:

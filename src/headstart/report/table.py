@@ -11,6 +11,7 @@ from rich.text import Text
 
 from headstart.configuration import as_table
 from headstart.learners import LEARNERS
+from headstart.methods.pretrained import Pretrained
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared
 from headstart.report.figures import colour
@@ -45,8 +46,8 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
     found = []
     for index, (label, runs) in enumerate(results.items()):
         worth = transfer(runs, scratch, threshold, best)
-        # From a folder, a run starts from a source that took no steps of its own.
-        begun = worth.source_steps or jobs[label].method.content
+        # Who starts from a folder has a source, and took no steps of it.
+        begun = worth.source_steps or isinstance(jobs[label].method.pretraining, Pretrained)
         reached = median_time(worth.times) if threshold is not None else None
         never = sum(time is None for time in worth.times)
         found.append(

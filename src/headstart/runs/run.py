@@ -23,7 +23,7 @@ from jaxtyping import PRNGKeyArray
 
 from headstart import envs
 from headstart.envs.spec import SKILL
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods.method import trusted
 from headstart.policies.policy import ActorPolicy, knowledge_of, policy_from
@@ -78,6 +78,7 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
     knowledge = replace(knowledge, metadata=shown)
+    _log_carried(job, knowledge, logger)
     carried = _fitted(job, knowledge)
     policies = job.method.adapt(carried, source, target, adapt_key)
     scoring = Scoring(job, logger, progress)
@@ -85,7 +86,6 @@ def _run(job: Job, progress: ShowProgress) -> Result:
         scoring.take(policy, meter)
     first, last = scoring.finish()
     before = time.monotonic()
-    _log_carried(job, knowledge, logger)
     swept = sweep(job.problem, first, last, job.seed, progress)
     evaluating = scoring.seconds + time.monotonic() - before
     knowledge_of(first).save(job.folder / "zero_shot")
@@ -113,7 +113,7 @@ def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
     if already or not differing(job.problem):
         return knowledge
     found = graft(knowledge, envs.spec_of(job.problem.target), job.problem.graft)
-    fresh = {"fate": "fresh", "why": "the method does not go on with it"}
+    fresh = {"fate": "fresh", "why": "what learns on the target starts without it"}
     rows = [
         row._asdict() | (fresh if row.tensor.partition("/")[0] in job.method.afresh else {})
         for row in found.rows
@@ -123,14 +123,19 @@ def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
 
 
 def _log_carried(job: Job, knowledge: Knowledge, logger: Logger) -> None:
-    """The entropy of what was carried, in the source, if the method goes on with one policy: where
-    it starts on the target, its deviation or temperature may be another already."""
-    policy = knowledge.metadata.get("policy", {"groups": SKILL})
-    if SKILL in policy["groups"] or not job.method.requires().learns_on_target:
+    """The entropy of what was carried, in the source, if its policy is gone on with: where it
+    starts on the target, its deviation or temperature may be another already."""
+    tuned = job.method.requires().learns_on_target and "policy" not in job.method.afresh
+    if not tuned or "policy" not in knowledge.parts:
         return
-    carried = policy_from(knowledge, trusted(job.method.learner))
+    try:
+        policy = policy_from(knowledge, trusted(job.method.learner))
+    except KnowledgeError:  # an actor that only its own learner can make again
+        return
+    if SKILL in policy.reads:  # many, and none of them the one
+        return
     problem = job.problem
-    _, entropy = explore(problem.source.at_mean(), carried, problem.episodes, job.seed)
+    _, entropy = explore(problem.source.at_mean(), policy, problem.episodes, job.seed)
     logger.log({"phase": "carried", "entropy": _percentiles(entropy)})
 
 
@@ -203,8 +208,10 @@ class Scoring:
 
 def back_in_source(job: Job, policy: ActorPolicy) -> ActorPolicy | None:
     """How an adapted policy acts in the source, grafted back if it has other spaces; nothing if it
-    stands on another, and cannot be."""
+    reads a group that is not there, or stands on another and cannot be grafted."""
     policy, problem = job.method.in_source(policy), job.problem
+    if not envs.spec_of(problem.source).groups.keys() >= set(policy.reads):
+        return None
     if not differing(problem):
         return policy
     held = knowledge_of(policy)

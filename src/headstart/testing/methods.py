@@ -63,9 +63,10 @@ def examine_method(method: Method, problem: TransferProblem) -> tuple[list[Findi
     name = type(method).__name__
     with tempfile.TemporaryDirectory() as folder:
         record = Record()
+        watched = Watched(inner=method, record=record, learner=method.learner)
         try:
             check(problem, method, name)
-            first = _result(Watched(inner=method, record=record), problem, Path(folder), "first")
+            first = _result(watched, problem, Path(folder), "first")
         except AllowanceSpent as error:
             return [*findings, Finding("it takes no more than it may", False, str(error))], None
         except AttributeError as error:
@@ -156,6 +157,10 @@ class Watched(Method):
     @property
     def unlimited(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.inner.unlimited
+
+    @property
+    def afresh(self) -> tuple[str, ...]:
+        return self.inner.afresh
 
     def requires(self) -> Requirements:
         return self.inner.requires()

@@ -272,7 +272,8 @@ def _acting(old: Actions, new: Actions, table: Table | None) -> Join:
             f"actions were {old} and are {new}: a choice cannot become a number, and several "
             "choices at once are not joined"
         )
-    return join("actions", (old.names, old.width), (new.names, new.width), table)
+    sides = (old.names, old.width), (new.names, new.width)
+    return join("actions", *sides, table, once=not new.discrete)  # two choices may do the same
 
 
 def join(
@@ -280,13 +281,21 @@ def join(
     old: tuple[Sequence[str], int],
     new: tuple[Sequence[str], int],
     table: Table | None = None,
+    once: bool = True,
 ) -> Join:
     """Two spaces, each given by the names of its entries, if it has any, and their number.
 
     What a table says comes first; names in both join the rest.
 
+    Args:
+        what: the name of the space, for messages.
+        old: of the space that was learned in.
+        new: of the other.
+        table: which old entry each new one is.
+        once: whether an old entry may be one new one at most.
+
     Raises:
-        KnowledgeError: nothing joins them, or a table takes an input twice.
+        KnowledgeError: nothing joins them, or a table takes an entry more often than it may.
     """
     (old_names, old_size), (new_names, new_size) = old, new
     olds, news = (
@@ -295,7 +304,7 @@ def join(
     )
     pairs = {_entry(what, n, news): _entry(what, o, olds) for n, o in (table or {}).items()}
     for old_entry, count in Counter(pairs.values()).items():
-        if count > 1 and what != "actions":
+        if count > 1 and once:
             raise KnowledgeError(
                 f"{what}: the table takes {olds[old_entry]} {count} times, and what it does would "
                 f"count {count} times: name it once"

@@ -74,8 +74,8 @@ class Diversity:
     """Pays a skill for being told from the others."""
 
     coordinates: tuple[str, ...] = ()
-    """The entries of the state that skills are to differ in, by name, or by number as in "0"; all
-    of them if none is given."""
+    """The entries of the state that skills are to differ in, by name or number; all of them if none
+    is given."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the classifier's hidden layers."""
     learning_rate: float = 1e-3

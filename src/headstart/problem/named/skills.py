@@ -14,7 +14,7 @@ GOAL = ("goal_x", "goal_y")
 CLONE, KICKSTART = "finetune:anchor.kind=clone", "finetune:anchor.kind=kickstart"
 EWC, REPLAY = "finetune:anchor.kind=ewc;anchor.weight=10", "finetune:replay=0.5"
 
-FIVE = {"skills": 5, "diversity": {"coordinates": ["x", "y"], "weight": 0.5}}
+FIVE = {"skills": 5, "diversity": {"coordinates": [0, 1], "weight": 0.5}}
 
 PROBLEMS = (
     TransferProblem(
