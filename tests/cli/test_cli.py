@@ -216,4 +216,4 @@ def test_graft_shows_what_becomes_of_each_tensor(tmp_path, capsys):
     assert "left behind" in said
     assert main(["evaluate", hopper, "hopper", "--episodes", "1"]) == 0
     assert main(["graft", walker, "runner"]) == 2
-    assert "no name is in both" in capsys.readouterr().err
+    assert "nothing joins them" in capsys.readouterr().err

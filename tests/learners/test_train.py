@@ -11,6 +11,7 @@ from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.looks import Disguised, as_shown
 from headstart.experience.unroll import begin, episodes, unroll
+from headstart.learners import improve as improving
 from headstart.learners import train as training
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
@@ -190,7 +191,7 @@ def test_rollouts_are_cut_from_episodes_in_order_and_the_rest_is_kept():
     played = [episodes(policy, running, key=jax.random.key(i)).steps for i in range(3)]
     rollouts, pending = [], None
     for steps in played:
-        more, pending = training._cut(single, steps, pending)
+        more, pending = improving._cut(single, steps, pending)
         rollouts += more
     rewards = np.concatenate([steps.reward for steps in played])
     found = np.concatenate([rollout.steps.reward[:, 0] for rollout in rollouts])

@@ -203,7 +203,7 @@ def runs_to_other_returns(tmp_path, fields, learner):
         ({"rates": "temperature=0"}, "part that PPO learns 'temperature'"),
         ({"rates": "critic"}, "rates are given as part=factor, as in encoder=0, got 'critic'"),
         ({"rates": "critic=-1"}, "a factor of the learning rate is at least 0, got 'critic=-1'"),
-        ({"rates": "optimiser=1"}, "part that PPO learns by a rate 'optimiser'"),
+        ({"rates": "optimiser=1"}, "part that PPO learns 'optimiser'"),
         ({"rates": "statistics=0.5"}, "statistics count or do not: their rate is 0 or 1"),
         ({"reset_every": 5}, "PPO forgets what it learned from"),
         ({"warmup": 10}, "finetune takes 11 target episodes, and access allows 10"),

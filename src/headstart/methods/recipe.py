@@ -111,7 +111,7 @@ class FineTuning(Method):
         rated = [part for part in learner.parts if part in RATED]
         for part in factors:
             if part not in rated:
-                raise unknown(f"part that {who} learns by a rate", part, rated)
+                raise unknown(f"part that {who} learns", part, rated)
         if factors.get("statistics", 1.0) not in (0.0, 1.0):
             raise HeadstartError("statistics count or do not: their rate is 0 or 1")
         if self.warmup and "critic" not in learner.parts:

@@ -29,12 +29,12 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
         check_domain(envs.find(domain.environment), domain)
     here, learner, needs = envs.spec_of(problem.source), method.learner, method.requires()
     _check_spaces(problem, learner, needs, name)
-    method.check(here)
     for parameter, values in problem.sweep.items():
         for value in values:
             swept = problem.target.with_parameters(**{parameter: value})
             check_domain(envs.find(swept.environment), swept)
     _check_learner(learner, needs, problem.source, name)
+    method.check(here)
     if needs.learns_on_target:
         there = envs.spec_of(problem.target)
         for group in sorted(here.groups.keys() ^ there.groups.keys()):
