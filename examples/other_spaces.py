@@ -29,7 +29,7 @@ class ThreeWayCartPole(CartPoleEnv):
 
     def __init__(self):
         super().__init__()
-        self.action_space = spaces.Discrete(3)
+        self.action_space = spaces.Discrete(3)  # pyright: ignore[reportAttributeAccessIssue]
         self._strength = self.force_mag
 
     def step(self, action):
