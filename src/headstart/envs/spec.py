@@ -10,7 +10,7 @@ numbers. Everything inside Headstart sees groups.
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +33,13 @@ SKILL = "skill"
 
 Obs = dict[str, np.ndarray]
 """Observation groups by name, one row for each copy."""
+
+
+def entry_number(entry: str | int, names: Sequence[str]) -> int | None:
+    """Which of the named entries it is, by its name or its number; nothing if there is no such."""
+    if str(entry) in names:
+        return names.index(str(entry))
+    return int(entry) if str(entry).isdecimal() and int(entry) < len(names) else None
 
 
 @dataclass(frozen=True)

@@ -168,9 +168,9 @@ class FineTuning(Method):
     def check(self, spec: EnvSpec) -> None:
         if self.pretrained:
             self._given.check(spec)
-        learned = learned_in(spec, self.learner)
-        fresh = [part for part in self.fresh if part != "optimiser"]  # nobody has to keep one
-        for part in (*fresh, *parsed(self.rates)):
+        named = {*self.fresh, *parsed(self.rates)} - {"optimiser"}  # nobody has to keep one
+        learned = learned_in(spec, self.learner) if named else ()
+        for part in sorted(named):
             if part not in learned:
                 raise unknown(f"part that is learned in {spec.name}", part, learned)
 

@@ -78,14 +78,14 @@ class Skilled(FineTuning):
         return replace(needed, episodes=episodes, alike=True, hooks=needed.hooks | set(own))
 
     def check(self, spec: EnvSpec) -> None:
-        if not self.pretrained:
+        if self.pretrained:
+            held = number_of_skills(self._given.held())
+            if held != self.skills:
+                raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
+            spec = Skills(self.skills).told(spec)
+        else:
             self.diversity.entries(spec)
-            super().check(spec)
-            return
-        held = number_of_skills(self._given.held())
-        if held != self.skills:
-            raise HeadstartError(f"{self.pretrained} holds {held} skills: set skills to {held}")
-        super().check(Skills(self.skills).told(spec))
+        super().check(spec)
 
     @property
     def recipe(self) -> str:

@@ -25,6 +25,9 @@ from headstart.policies.networks import MLP, one_hot
 from headstart.policies.standing import STANDING, Network
 from headstart.pytree import PyTree
 
+TAKE_OUT_ONE = "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR"
+"""What to do with a policy of many skills where one is wanted."""
+
 
 class AbstractPolicy(eqx.Module):
     """π(a | what was told so far).
@@ -207,7 +210,7 @@ def check_reads(policy: AbstractPolicy, spec: EnvSpec) -> None:
         if name not in spec.groups:
             mends = {
                 "context": "add shows to the domain",
-                SKILL: "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR",
+                SKILL: TAKE_OUT_ONE,
             }
             mend = mends.get(name, "evaluate it in the environment that it was trained in")
             raise HeadstartError(

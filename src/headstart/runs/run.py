@@ -26,6 +26,7 @@ from headstart.envs.spec import SKILL
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, write_atomically
 from headstart.methods.method import trusted
+from headstart.methods.recipe import FineTuning
 from headstart.policies.policy import ActorPolicy, knowledge_of, policy_from
 from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.checkpointer import Checkpointer
@@ -78,10 +79,9 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
     knowledge = replace(knowledge, metadata=shown)
-    _log_carried(job, knowledge, logger)
-    carried = _fitted(job, knowledge)
-    policies = job.method.adapt(carried, source, target, adapt_key)
     scoring = Scoring(job, logger, progress)
+    scoring.log_carried(knowledge)
+    policies = job.method.adapt(_fitted(job, knowledge), source, target, adapt_key)
     for policy in policies:
         scoring.take(policy, meter)
     first, last = scoring.finish()
@@ -122,23 +122,6 @@ def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
     return found.knowledge
 
 
-def _log_carried(job: Job, knowledge: Knowledge, logger: Logger) -> None:
-    """The entropy of what was carried, in the source, if its policy is gone on with: where it
-    starts on the target, its deviation or temperature may be another already."""
-    tuned = job.method.requires().learns_on_target and "policy" not in job.method.afresh
-    if not tuned or "policy" not in knowledge.parts:
-        return
-    try:
-        policy = policy_from(knowledge, trusted(job.method.learner))
-    except KnowledgeError:  # an actor that only its own learner can make again
-        return
-    if SKILL in policy.reads:  # many, and none of them the one
-        return
-    problem = job.problem
-    _, entropy = explore(problem.source.at_mean(), policy, problem.episodes, job.seed)
-    logger.log({"phase": "carried", "entropy": _percentiles(entropy)})
-
-
 def _percentiles(entropy: np.ndarray) -> list[float]:
     return np.percentile(entropy, PERCENTILES).round(4).tolist()
 
@@ -151,9 +134,29 @@ class Scoring:
         self._pending = list(job.problem.access.shots)
         self._policies: list[ActorPolicy] = []
         self._taken = (0, 0)
+        self._source_spec = envs.spec_of(job.problem.source)
+        self._other_spaces = bool(differing(job.problem))
         self.shots: list[Shot] = []
         self.seconds = 0.0
         """Spent on evaluation."""
+
+    def log_carried(self, knowledge: Knowledge) -> None:
+        """The entropy of what was carried, in the source, if its policy is fine-tuned: where it
+        starts on the target, its deviation or temperature may be another already."""
+        method, problem = self._job.method, self._job.problem
+        tuned = isinstance(method, FineTuning) and "policy" not in method.afresh
+        if not tuned or "policy" not in knowledge.parts:
+            return
+        try:
+            policy = policy_from(knowledge, trusted(method.learner))
+        except KnowledgeError:  # an actor that only its own learner can make again
+            return
+        if SKILL in policy.reads:  # many, and none of them the one
+            return
+        before = time.monotonic()
+        _, entropy = explore(problem.source.at_mean(), policy, problem.episodes, self._job.seed)
+        self.seconds += time.monotonic() - before
+        self._logger.log({"phase": "carried", "entropy": _percentiles(entropy)})
 
     def take(self, policy: ActorPolicy, meter: Meter) -> None:
         """The next policy, and what had been taken of the target for it."""
@@ -186,7 +189,7 @@ class Scoring:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns = evaluate(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
-                back = back_in_source(self._job, self._policies[-1])
+                back = self._back_in_source(self._policies[-1])
                 home: list[float] = []
                 if back is not None:
                     home = evaluate(problem.source, back, *asked[1:]).tolist()
@@ -205,20 +208,19 @@ class Scoring:
                 }
             )  # fmt: skip
 
-
-def back_in_source(job: Job, policy: ActorPolicy) -> ActorPolicy | None:
-    """How an adapted policy acts in the source, grafted back if it has other spaces; nothing if it
-    reads a group that is not there, or stands on another and cannot be grafted."""
-    policy, problem = job.method.in_source(policy), job.problem
-    if not envs.spec_of(problem.source).groups.keys() >= set(policy.reads):
-        return None
-    if not differing(problem):
-        return policy
-    held = knowledge_of(policy)
-    if held.metadata["policy"].keys() & {"network", "guided"}:
-        return None
-    tables = {what: {old: new for new, old in t.items()} for what, t in problem.graft.items()}
-    return policy_from(graft(held, envs.spec_of(problem.source), tables).knowledge)
+    def _back_in_source(self, policy: ActorPolicy) -> ActorPolicy | None:
+        """How an adapted policy acts in the source, grafted back if it has other spaces; nothing if
+        it reads a group that is not there, or stands on another and cannot be grafted."""
+        policy = self._job.method.in_source(policy)
+        if not self._source_spec.groups.keys() >= set(policy.reads):
+            return None
+        if not self._other_spaces:
+            return policy
+        held, tables = knowledge_of(policy), self._job.problem.graft
+        if held.metadata["policy"].keys() & {"network", "guided"}:
+            return None
+        inverse = {what: {old: new for new, old in t.items()} for what, t in tables.items()}
+        return policy_from(graft(held, self._source_spec, inverse).knowledge)
 
 
 def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:

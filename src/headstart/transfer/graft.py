@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from headstart.envs.spec import PRIVILEGED, SKILL, UNSEEN, Actions, EnvSpec, Group
+from headstart.envs.spec import PRIVILEGED, SKILL, UNSEEN, Actions, EnvSpec, Group, entry_number
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge
-from headstart.policies.policy import described_spaces
+from headstart.policies.policy import TAKE_OUT_ONE, described_spaces
 
 Fate = Literal["copied", "resized", "fresh", "left behind"]
 Table = Mapping[Any, Any]
@@ -242,7 +242,7 @@ def _group_of(spec: EnvSpec, name: str) -> Group:
     if name not in spec.groups:
         mend = "a whole group cannot be made up"
         if name == SKILL:
-            mend = "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR"
+            mend = TAKE_OUT_ONE
         raise KnowledgeError(
             f"the policy reads the group {name!r}, and {spec.name} shows {', '.join(spec.groups)}: "
             f"{mend}"
@@ -337,10 +337,9 @@ def _listed(names: Sequence[str], size: int) -> str:
 
 
 def _entry(what: str, entry: str | int, names: Sequence[str]) -> int:
-    if str(entry) in names:
-        return names.index(str(entry))
-    if str(entry).isdigit() and int(entry) < len(names):
-        return int(entry)
+    found = entry_number(entry, names)
+    if found is not None:
+        return found
     near = difflib.get_close_matches(str(entry), names, 1, 0.0)
     raise KnowledgeError(
         f"{what}: the table has {entry!r}, and there are {', '.join(names)}: did you mean "

@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.envs.spec import SKILL, EnvSpec, Group
+from headstart.envs.spec import SKILL, EnvSpec, Group, entry_number
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.experience.replay import Batch
 from headstart.experience.transition import Rollout, Transition
@@ -99,19 +99,18 @@ class Diversity:
                 f"skills are told apart by the group 'state', a vector, and {spec.name} shows "
                 f"{', '.join(f'{n}, {g}' for n, g in spec.groups.items())}"
             )
-        numbers = tuple(map(str, range(group.shape[0])))
-        names = group.names or numbers
+        every = range(group.shape[0])
+        names = group.names or tuple(map(str, every))
+        chosen: list[int] = []
         for entry in self.coordinates:
-            if entry not in (*names, *numbers):
+            number = entry_number(entry, names)
+            if number is None:
                 raise HeadstartError(
                     f"diversity.coordinates: {spec.name} has no entry {entry} in its state; they "
                     f"are {', '.join(names)}"
                 )
-        if not self.coordinates:
-            return tuple(range(group.shape[0]))
-        return tuple(
-            (names if entry in names else numbers).index(entry) for entry in self.coordinates
-        )
+            chosen.append(number)
+        return tuple(chosen or every)
 
     def reward(self, spec: EnvSpec, number: int, copies: int, gate: float | None) -> "SkillReward":
         """The reward of so many skills in so many copies.
