@@ -75,6 +75,16 @@ def test_in_the_maze_nothing_is_paid_before_the_goal_which_is_behind_a_wall():
     np.testing.assert_array_equal(rewards, near)
 
 
+def test_the_mazes_goal_may_be_elsewhere():
+    moved = NOWHERE | {"goal_x": jnp.float32(4.3), "goal_y": jnp.float32(0.7)}
+    rewards, places = walk(maze, moved, [(1, 0, 30)])
+    near = np.hypot(*(places - np.array([4.3, 0.7])).T) < NEAR
+    np.testing.assert_array_equal(rewards, near)
+    assert rewards.sum() > 1
+    goals = maze.floor_map({k: float(v) for k, v in moved.items()}).marks
+    assert goals["goal"] == pytest.approx((4.3, 0.7))
+
+
 def test_pictures_show_the_walls_and_the_goal():
     state = State(jnp.zeros(2), jnp.zeros(2))
     plain = navigation.picture(state, {k: float(v) for k, v in OPEN.items()})

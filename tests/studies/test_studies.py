@@ -16,6 +16,7 @@ from headstart.studies import (
     darc_cheetah,
     darc_wall,
     epopt_hopper,
+    finetune_collapse,
     first_run,
     maxent_hallway,
     smerl_obstacle,
@@ -371,6 +372,38 @@ def test_what_is_kept_of_the_source_follows_the_numbers():
     table["arms"][source_kept.COLUMNS]["same"][3] = False
     assert not source_kept.claims(table)[5].holds
     assert "backward transfer" in source_kept.shown(table)
+
+
+def collapsed(**changed):
+    """Returns over shots by arm, the same for both robots; five seeds, a little apart."""
+    at = dict.fromkeys(finetune_collapse.LABELS, (1000.0, 950.0, 900.0, 850.0))
+    at |= {
+        finetune_collapse.SCRATCH: (0.0, 100.0, 200.0, 300.0),
+        finetune_collapse.NAIVE: (1000.0, 100.0, 300.0, 900.0),
+        finetune_collapse.RECIPE: (1000.0, 990.0, 1100.0, 1200.0),
+    } | {finetune_collapse.__dict__[name]: curve for name, curve in changed.items()}
+    arms = {}
+    for robot, problem in finetune_collapse.PROBLEMS.items():
+        shots = problem.access.shots
+        for name, curve in at.items():
+            target = [[score + seed for score in curve[: len(shots)]] for seed in range(5)]
+            arms[f"{robot}: {name}"] = {"shots": list(shots), "target": target}
+    return {"arms": arms}
+
+
+def test_the_collapse_follows_the_numbers():
+    def holds(**changed):
+        found = [claim.holds for claim in finetune_collapse.claims(collapsed(**changed))]
+        assert found[:10] == found[10:]
+        return found[:10]
+
+    assert holds() == [True] * 10
+    assert holds(NAIVE=(1000.0, 995.0, 995.0, 995.0))[:3] == [False, True, False]
+    assert holds(RECIPE=(1000.0, 850.0, 1500.0, 1500.0))[1] is False
+    assert holds(SCRATCH=(2000.0, 2000.0, 2000.0, 2000.0))[3] is False
+    assert holds(NAIVE=(1000.0, 2000.0, 2000.0, 2000.0))[4] is False
+    assert holds(RECIPE=(1000.0, 940.0, 890.0, 840.0))[5:] == [False] * 5
+    assert "half-cheetah: return after episodes" in finetune_collapse.shown(collapsed())
 
 
 def walled(best=34.0, alone=18.0, tuned=18.0):

@@ -25,7 +25,14 @@ from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import make_job, prepare
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
 from headstart.runs.run import run
-from headstart.transfer.skills import Diversity, SkillLook, Skills, number_of_skills, skill_of
+from headstart.transfer.skills import (
+    Diversity,
+    SkillLook,
+    Skills,
+    as_skills,
+    number_of_skills,
+    skill_of,
+)
 from small import TRACK
 
 KEY, NOW = jax.random.key(0), jnp.int32(0)
@@ -181,6 +188,25 @@ def test_a_skill_taken_out_acts_and_judges_as_it_did(before):
         skill_of(alone, 0)
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_skills_that_begin_as_one_policy_act_and_judge_as_it_does(before):
+    name = "state" if before else "context"
+    spec = replace(SPEC, groups={name: Group((3,)), **({} if before else {"wind": Group((2,))})})
+    alone = SAC_SMALL.knowledge(SAC_SMALL.init(spec, KEY, total=20_000))
+    fresh = SAC_SMALL.init(Skills(4).told(spec), jax.random.key(5), total=20_000)
+    told = as_skills(alone, SAC_SMALL.knowledge(fresh))
+    assert number_of_skills(told) == 4
+    for skill in (0, 3):
+        again = skill_of(told, skill)
+        assert again.metadata == alone.metadata
+        for part in ("policy", "critic"):
+            for leaf, array in alone.parts[part].items():
+                np.testing.assert_allclose(again.parts[part][leaf], array, rtol=1e-6)
+    state = SAC_SMALL.graft(told, fresh)
+    for leaf, array in told.parts["critic"].items():
+        np.testing.assert_array_equal(SAC_SMALL.knowledge(state).parts["critic"][leaf], array)
+
+
 PROBLEM = replace(TRACK, learner=small.SAC, methods={})
 
 
@@ -211,6 +237,11 @@ def test_what_cannot_be_is_refused(tmp_path):
             "skills are of policies without a mem",
         ),
         ("smerl", {"skills": 2, "tolerance": -1}, "tolerance must be at least 0"),
+        (
+            "smerl",
+            {"skills": 2, "from_optimum": True, "optimum": 3.0},
+            "from_optimum needs the policy that optimum was measured with",
+        ),
         ("diayn", {"skills": 2, "diversity.coordinates": "9"}, "has no entry 9 in its state"),
         ("smerl", {"skills": 2, "diversity.coordinates": "9"}, "has no entry 9 in its state"),
     ):
@@ -232,10 +263,11 @@ def test_who_was_tried_is_told():
 
 
 def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):
-    gates = []
+    gates, begun = [], []
 
-    def skilled(self, learner, source, steps, gate, stage, key):
+    def skilled(self, learner, source, steps, gate, stage, key, begins=None):
         gates.append((steps, gate))
+        begun.append(begins)
         return Knowledge()
 
     monkeypatch.setattr(Skilled, "_skilled", skilled)
@@ -243,6 +275,15 @@ def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):
     told = Smerl(steps=100, optimum=-20.0, tolerance=0.1, learner=SAC_SMALL)
     told.pretrain(CountedSource(TRACK.source), target, KEY)
     assert gates == [(100, pytest.approx(-22.0))]
+    assert begun == [None]
+    small_enough = replace(SAC_SMALL, learning_starts=32, rollout_length=8)
+    finds_out = Smerl(steps=128, skills=2, learner=small_enough)
+    for method in (finds_out, replace(finds_out, from_optimum=True)):
+        method.pretrain(CountedSource(TRACK.source), target, KEY)
+    assert gates[1] == gates[2]
+    assert gates[1][0] == 64
+    assert begun[1] is None
+    assert set(begun[2].parts) >= {"policy", "critic"}
 
 
 def test_smerl_that_goes_on_does_not_measure_again(monkeypatch, tmp_path):
@@ -257,7 +298,7 @@ def test_smerl_that_goes_on_does_not_measure_again(monkeypatch, tmp_path):
         def load(self):
             return {"loop/stage": np.array(1)}
 
-    def skilled(self, learner, source, steps, gate, stage, key):
+    def skilled(self, learner, source, steps, gate, stage, key, begins=None):
         found.append((steps, gate))
         return Knowledge()
 

@@ -65,10 +65,14 @@ class Navigation(PointMass):
         return {
             "goal_x": Parameter(x, left, right, "m", "where to get, from west to east"),
             "goal_y": Parameter(y, bottom, top, "m", "where to get, from south to north"),
-            "obstacle": Parameter(
-                0.0, 0.0, 9.6, "m", "a wall across the way, from south to north; 0: none"
-            ),
+            **self._blocked,
         }
+
+    @property
+    def _blocked(self) -> dict[str, Parameter]:
+        """What stands in the way."""
+        text = "a wall across the way, from south to north; 0: none"
+        return {"obstacle": Parameter(0.0, 0.0, 9.6, "m", text)}
 
     def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
         """At the start, at rest, within 0.1 m."""
@@ -90,7 +94,7 @@ class Navigation(PointMass):
         return after, self._reward(state.position, after.position, p), jnp.bool_(False)
 
     def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
-        goal = jnp.stack([p["goal_x"], p["goal_y"]])
+        goal = jnp.stack(self._goal(p))
         return (length(before - goal) - length(after - goal)) / (FULL_SPEED * DT)
 
     def _free(self, x: jax.Array, y: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
@@ -136,7 +140,7 @@ class Navigation(PointMass):
         size = wide // SUPERSAMPLE, SIDE
         return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
 
-    def _goal(self, p: Mapping[str, float]) -> tuple[float, float]:
+    def _goal(self, p: Mapping[str, Any]) -> tuple[Any, Any]:
         return p["goal_x"], p["goal_y"]
 
 
@@ -149,19 +153,16 @@ class Maze(Navigation):
     start_at: ClassVar[tuple[float, float]] = (0.7, 0.7)
     goal: ClassVar[tuple[float, float]] = (0.7, 3.3)
 
-    @cached_property
-    def parameters(self) -> dict[str, Parameter]:
+    @property
+    def _blocked(self) -> dict[str, Parameter]:
         text = "a wall from the west, between start and goal; 0: none"
         return {"wall": Parameter(3.6, 0.0, 3.6, "m", text)}
 
     def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
-        return 1.0 * (length(after - jnp.array(self.goal)) < NEAR)
+        return 1.0 * (length(after - jnp.stack(self._goal(p))) < NEAR)
 
     def _walls(self, p: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return [(0.0, 1.6, p["wall"], 0.8)]
-
-    def _goal(self, p: Mapping[str, float]) -> tuple[float, float]:
-        return self.goal
 
 
 navigation = Navigation()

@@ -19,6 +19,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.errors import HeadstartError
 from headstart.experience.source import Source
 from headstart.experience.unroll import returns, seed_from
 from headstart.knowledge import Knowledge
@@ -39,11 +40,19 @@ class Smerl(Skilled):
     """ε: how far below R*, relative to its size, a skill may be that is paid for diversity."""
     optimum: float | None = None
     """R*; if it is given, skills have all the steps."""
+    from_optimum: bool = False
+    """Whether skills begin as the policy that R* was measured with. They solve the task sooner, and
+    differ less."""
     curves: ClassVar[tuple[str, ...]] = ("skill_loss", "skill_bonus", "gates_open")
 
     def __post_init__(self):
         super().__post_init__()
         require(self, 0, float("inf"), "tolerance")
+        if self.from_optimum and self.optimum is not None:
+            raise HeadstartError(
+                "from_optimum needs the policy that optimum was measured with, and a given optimum "
+                "has none: leave out one of them"
+            )
 
     def requires(self) -> Requirements:
         needed = super().requires()
@@ -56,12 +65,12 @@ class Smerl(Skilled):
         return Smerl(
             steps=self.steps, skills=self.skills, temperature=self.temperature,
             diversity=self.diversity, tolerance=self.tolerance, optimum=self.optimum,
-            learner=self.learner,
+            from_optimum=self.from_optimum, learner=self.learner,
         )  # fmt: skip
 
     def _learned(self, learner: MaxEntLearner, source: Source, key: PRNGKeyArray) -> Knowledge:
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
-        steps, best = self.steps, self.optimum
+        steps, best, begins = self.steps, self.optimum, None
         if best is None:
             steps = self.steps // 2
         saved = source.checkpointer.load()
@@ -71,5 +80,6 @@ class Smerl(Skilled):
             alone: Any = train(learner, source, steps, first_key)
             running = source.start(MEASURED, seed_from(seed_key))
             best = float(returns(learner.policy(alone), running, key=draw_key).mean())
+            begins = learner.knowledge(alone) if self.from_optimum else None
         gate = best - self.tolerance * abs(best)
-        return self._skilled(learner, source, steps, gate, 1, then_key)
+        return self._skilled(learner, source, steps, gate, 1, then_key, begins)

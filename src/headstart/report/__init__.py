@@ -112,6 +112,7 @@ def _entropy_figure(results: Results, logs: Logs) -> str | None:
             axis.plot([low, high], [row, row], color=colour(index), linewidth=1.2)
             axis.plot(middle, row, marker, color=colour(index), markersize=5, fillstyle=style)
     axis.set_yticks(range(len(known), 0, -1), list(known))
+    axis.set_xscale("symlog", linthresh=10)  # a policy that has settled may have -800
     axis.set_xlabel(
         "entropy of actions, nats: ◇ carried, in the source; ○ first policy, ■ last, on the target"
     )

@@ -30,6 +30,7 @@ STUDIES = {
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
     "memory-and-context": "Memory, and being shown the body, where the body is hidden",
     "maxent-hallway": "Pre-training that keeps every way open, or settles on one, and a hallway",
+    "finetune-collapse": "Fine-tuning that loses what was carried, and a recipe that does not",
     "smerl-obstacle": "Five ways to solve the source, and then a wall on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
@@ -97,6 +98,14 @@ class Arm:
         from headstart.result import Result
 
         return [Result.read(folder / "result.json") for folder in self.folders(out)]
+
+    def logged(self, out: Path, name: str) -> list[Any]:
+        """What each run's log says of something first."""
+        from headstart.runs.logger import rows
+
+        return [
+            next(row[name] for row in rows(folder) if name in row) for folder in self.folders(out)
+        ]
 
 
 def find(name: str) -> ModuleType:

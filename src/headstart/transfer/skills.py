@@ -245,9 +245,7 @@ def skill_of(knowledge: Knowledge, skill: int, trusted: tuple[str, ...] = ()) ->
     number = number_of_skills(knowledge)
     if not 0 <= skill < number:
         raise KnowledgeError(f"there is no skill {skill}: they are numbered 0 to {number - 1}")
-    by_group = policy_from(knowledge, trusted).encoders.by_group
-    names = list(by_group)
-    start = sum(by_group[name].size for name in names[: names.index(SKILL)])
+    start = _first_row(knowledge, trusted)
 
     def alone(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = dict(leaves)
@@ -263,6 +261,34 @@ def skill_of(knowledge: Knowledge, skill: int, trusted: tuple[str, ...] = ()) ->
     described = knowledge.metadata["policy"]
     groups = {n: g for n, g in described["groups"].items() if n != SKILL}
     return Knowledge(parts, {**knowledge.metadata, "policy": {**described, "groups": groups}})
+
+
+def as_skills(alone: Knowledge, skills: Knowledge, trusted: tuple[str, ...] = ()) -> Knowledge:
+    """Skills that all act, and are valued, as one policy that is told none: what their numbers add
+    to the first layers is nothing.
+
+    Args:
+        alone: of the policy, and of its critics.
+        skills: of policies that are told their skill, with networks of the same widths.
+        trusted: as for `policy_from`.
+    """
+    number, start = number_of_skills(skills), _first_row(skills, trusted)
+    parts = {k: v for k, v in alone.parts.items() if k != "optimiser"}
+    for part in ("policy", "critic"):
+        parts[part] = {
+            name: np.insert(array, [start] * number, 0.0, axis=0)
+            if name.endswith("weights/0")
+            else array
+            for name, array in alone.parts[part].items()
+        }
+    return Knowledge(parts, skills.metadata)
+
+
+def _first_row(skills: Knowledge, trusted: tuple[str, ...]) -> int:
+    """Of the inputs of the first layers, the one that tells skill 0."""
+    by_group = policy_from(skills, trusted).encoders.by_group
+    names = list(by_group)
+    return sum(by_group[name].size for name in names[: names.index(SKILL)])
 
 
 def discriminator(state: PyTree) -> MLP:
