@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from headstart import studies
 from headstart.problem.named.skills import CLONE
 from headstart.result import difference
+from headstart.studies.diayn_finetune import BEHIND, CORNER, DIAYN, SCRATCH, WAY_OUT
 from headstart.studies.epopt_hopper import (
     AT_6,
     CONTROL,
@@ -24,7 +25,7 @@ from headstart.studies.epopt_hopper import (
     worst,
 )
 from headstart.studies.maxent_hallway import ADAPTIVE, MAXENT
-from headstart.studies.smerl_obstacle import SMERL, TUNED
+from headstart.studies.smerl_obstacle import MOTOR, SMERL, TUNED, WALL, WIND
 from headstart.studies.source_kept import CLONED, COLUMNS, NAIVE, last
 
 Table = dict[str, Any]
@@ -59,9 +60,13 @@ def at(policy: str, mass: float) -> Callable[[Table], Any]:
 
 def after(name: str, episodes: int) -> Callable[[Table], Any]:
     """An arm's returns after so many target episodes."""
-    return lambda table: [
-        returns[table["shots"].index(episodes)] for returns in table["arms"][name]["returns"]
-    ]
+
+    def found(table: Table) -> list[float]:
+        arm = table["arms"][name]
+        column = (arm.get("shots") or table["shots"]).index(episodes)
+        return [returns[column] for returns in arm["returns"]]
+
+    return found
 
 
 VARY = "a simulator whose parameters you can vary"
@@ -74,6 +79,7 @@ FRAMES = "a simulator that looks wrong, and a thousand frames of reality"
 LOOKS = "one that looks wrong, and no frames"
 MANY = "many target episodes"
 WAYS = "a task that many ways solve, of which the target may leave one"
+UNPAID = "a place to practise in, and a task there that pays nothing until it is found"
 KEPT = "a source that is still to be done after the target is learned"
 HIDDEN = "a body that is hidden and differs each time"
 
@@ -121,7 +127,17 @@ ROWS = (
     Row(WAYS, "maxent", "maxent-hallway", "the same", "scratch",
         after(MAXENT, 20), after("scratch", 20)),
     Row(WAYS, "smerl", "smerl-obstacle", "a wall on the straight way, 5 episodes", "finetune",
-        arm(SMERL), arm(TUNED)),
+        arm(f"{WALL}: {SMERL}"), arm(f"{WALL}: {TUNED}")),
+    Row(WAYS, "smerl", "smerl-obstacle", "a dead motor, 5 episodes", "finetune",
+        arm(f"{MOTOR}: {SMERL}"), arm(f"{MOTOR}: {TUNED}")),
+    Row(WAYS, "smerl", "smerl-obstacle", "a headwind, 5 episodes", "finetune",
+        arm(f"{WIND}: {SMERL}"), arm(f"{WIND}: {TUNED}")),
+    Row(UNPAID, "diayn", "diayn-finetune", "the far corner of a room, 16 episodes", "scratch",
+        after(f"{CORNER}: {DIAYN}", 16), after(f"{CORNER}: {SCRATCH}", 16)),
+    Row(UNPAID, "diayn", "diayn-finetune", "its way out, 16 episodes", "scratch",
+        after(f"{WAY_OUT}: {DIAYN}", 16), after(f"{WAY_OUT}: {SCRATCH}", 16)),
+    Row(UNPAID, "diayn", "diayn-finetune", "behind its wall, 16 episodes", "scratch",
+        after(f"{BEHIND}: {DIAYN}", 16), after(f"{BEHIND}: {SCRATCH}", 16)),
     Row(KEPT, CLONE, "source-kept", "return in the source", "finetune",
         partial(last, name=CLONED, side="source"), partial(last, name=NAIVE, side="source")),
     Row(KEPT, "progressive", "source-kept", "the same", "finetune",

@@ -12,7 +12,7 @@ from PIL import Image
 from headstart import Access, Domain, Normal, TransferProblem
 from headstart.report import write
 from headstart.report.compared import read
-from headstart.report.figures import figure, legend
+from headstart.report.figures import bent, figure, legend
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
 from small import FIELDS, PPO
@@ -141,6 +141,18 @@ def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
         expected = ["method", "zero-shot return", steps[0], *seen, *steps[1:]]
         kept = ["method", "source return", "entropy"]
         assert heads(write(read(tmp_path / once.name))) == expected + kept
+
+
+def test_a_scale_is_bent_only_where_something_lies_far_below():
+    for values, ticks in (([-800, -3, 2], ["-100", "-10", "0", "10"]), ([-20, 2], None)):
+        _, (axis,) = figure()
+        axis.plot(values, values)
+        before = axis.get_xticks().tolist()
+        assert bent(axis) == (ticks is not None)
+        if ticks is None:
+            assert axis.get_xticks().tolist() == before
+        else:
+            assert [label.get_text() for label in axis.get_xticklabels()] == ticks
 
 
 @pytest.mark.parametrize(("label", "columns"), [("darc", 3), ("darc:ratio.classifiers=triple", 2)])

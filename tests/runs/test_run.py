@@ -102,7 +102,7 @@ def killed_and_whole(job_in, deaths):
 MORTAL = {
     "epopt": (LONGER, 3),
     "finetune": ({"steps": 6000}, 2),
-    "smerl": ({"steps": 1600, "skills": 2, "learner": small.SAC}, 3),
+    "smerl": ({"steps": 1600, "skills": 2, "from_optimum": True, "learner": small.SAC}, 3),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import small
-from headstart import HeadstartError
+from headstart import Domain, HeadstartError
 from headstart.envs.spec import SKILL, Actions, EnvSpec, Group
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import KnowledgeError
@@ -227,6 +227,20 @@ def test_each_skill_is_tried_once_and_the_best_goes_on(name, tmp_path):
     assert single.pretraining_key == job.pretraining_key
 
 
+def test_skills_of_a_q_function_may_start_from_the_best(tmp_path):
+    learner = {
+        "algorithm": "dqn", "hidden": [16], "num_envs": 4, "rollout_length": 4, "n_step": 1,
+        "learning_starts": 64, "batch_size": 16, "updates_per_step": 0.25,
+    }  # fmt: skip
+    problem = replace(
+        PROBLEM, source=Domain("grid"), target=Domain("grid", wall=1), learner=learner, sweep={}
+    )
+    job = make_job(problem, "smerl", 0, tmp_path, {"steps": 256, "skills": 2, "from_optimum": True})
+    prepare(job, resume=False)
+    assert run(job).target["episodes"] == 10
+    assert number_of_skills(Knowledge.load(job.folder / "knowledge")) == 2
+
+
 def test_what_cannot_be_is_refused(tmp_path):
     for label, fields, says in (
         ("diayn", {"skills": 3}, "2 copies of the source do not share 3 skills evenly"),
@@ -265,9 +279,9 @@ def test_who_was_tried_is_told():
 def test_smerl_measures_what_can_be_had_unless_it_is_told(monkeypatch):
     gates, begun = [], []
 
-    def skilled(self, learner, source, steps, gate, stage, key, begins=None):
+    def skilled(self, learner, source, steps, gate, stage, key, start_from=None):
         gates.append((steps, gate))
-        begun.append(begins)
+        begun.append(start_from)
         return Knowledge()
 
     monkeypatch.setattr(Skilled, "_skilled", skilled)
@@ -298,7 +312,7 @@ def test_smerl_that_goes_on_does_not_measure_again(monkeypatch, tmp_path):
         def load(self):
             return {"loop/stage": np.array(1)}
 
-    def skilled(self, learner, source, steps, gate, stage, key, begins=None):
+    def skilled(self, learner, source, steps, gate, stage, key, start_from=None):
         found.append((steps, gate))
         return Knowledge()
 

@@ -1,8 +1,8 @@
 """A point mass that is to get somewhere, with obstacles in its way or without.
 
 In the open every way around is nearly as good as the straight one, so that many solve the task. An
-obstacle on the straight way leaves only the others. In the maze the goal is behind a wall, and
-nothing is paid before it is found.
+obstacle on the straight way leaves only the others. In the maze the goal is behind a wall, unless
+it is moved, and nothing is paid before it is found.
 """
 
 from collections.abc import Mapping
@@ -65,11 +65,11 @@ class Navigation(PointMass):
         return {
             "goal_x": Parameter(x, left, right, "m", "where to get, from west to east"),
             "goal_y": Parameter(y, bottom, top, "m", "where to get, from south to north"),
-            **self._blocked,
+            **self._wall_parameters,
         }
 
     @property
-    def _blocked(self) -> dict[str, Parameter]:
+    def _wall_parameters(self) -> dict[str, Parameter]:
         """What stands in the way."""
         text = "a wall across the way, from south to north; 0: none"
         return {"obstacle": Parameter(0.0, 0.0, 9.6, "m", text)}
@@ -146,7 +146,8 @@ class Navigation(PointMass):
 
 @dataclass(frozen=True)
 class Maze(Navigation):
-    """The goal is behind a wall, and 1 is paid for every step that ends within `NEAR` of it."""
+    """The goal is behind a wall, unless it is moved, and 1 is paid for every step that ends within
+    `NEAR` of it."""
 
     name: str = "maze"
     bounds: ClassVar[Block] = (0.0, 5.0, 0.0, 4.0)
@@ -154,7 +155,7 @@ class Maze(Navigation):
     goal: ClassVar[tuple[float, float]] = (0.7, 3.3)
 
     @property
-    def _blocked(self) -> dict[str, Parameter]:
+    def _wall_parameters(self) -> dict[str, Parameter]:
         text = "a wall from the west, between start and goal; 0: none"
         return {"wall": Parameter(3.6, 0.0, 3.6, "m", text)}
 

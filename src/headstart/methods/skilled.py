@@ -113,19 +113,19 @@ class Skilled(FineTuning):
 
     def _skilled(
         self, learner: Learner, source: Source, steps: int, gate: float | None, stage: int,
-        key: PRNGKeyArray, begins: Knowledge | None = None,
+        key: PRNGKeyArray, start_from: Knowledge | None = None,
     ) -> Knowledge:  # fmt: skip
-        """Skills after so many steps, and what each returns in the source; all of them begin as one
-        policy, if one is given."""
+        """Skills after so many steps, and what each returns in the source; all of them start from
+        one policy, if one is given."""
         init_key, train_key, seed_key, try_key = jax.random.split(key, 4)
         skills = Skills(self.skills)
         reward = self.diversity.reward(source.spec, self.skills, learner.num_envs, gate)
         state: State = learner.init(
             skills.told(source.spec), init_key, Hooks(transform=reward), steps
         )
-        if begins is not None:
-            told = as_skills(begins, learner.knowledge(state), tuple(trusted(learner)))
-            state = learner.graft(told, state)
+        if start_from is not None:
+            alike = as_skills(start_from, learner.knowledge(state), tuple(trusted(learner)))
+            state = learner.graft(alike, state)
         state = train(
             learner, source, steps, train_key, state=state, transform=reward, looks=skills,
             stage=stage,

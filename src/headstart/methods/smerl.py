@@ -41,8 +41,8 @@ class Smerl(Skilled):
     optimum: float | None = None
     """R*; if it is given, skills have all the steps."""
     from_optimum: bool = False
-    """Whether skills begin as the policy that R* was measured with. They solve the task sooner, and
-    differ less."""
+    """Whether skills start from the policy that R* was measured with, and not from nothing. They
+    solve the task sooner, and differ less."""
     curves: ClassVar[tuple[str, ...]] = ("skill_loss", "skill_bonus", "gates_open")
 
     def __post_init__(self):
@@ -70,7 +70,7 @@ class Smerl(Skilled):
 
     def _learned(self, learner: MaxEntLearner, source: Source, key: PRNGKeyArray) -> Knowledge:
         first_key, seed_key, draw_key, then_key = jax.random.split(key, 4)
-        steps, best, begins = self.steps, self.optimum, None
+        steps, best, start_from = self.steps, self.optimum, None
         if best is None:
             steps = self.steps // 2
         saved = source.checkpointer.load()
@@ -80,6 +80,6 @@ class Smerl(Skilled):
             alone: Any = train(learner, source, steps, first_key)
             running = source.start(MEASURED, seed_from(seed_key))
             best = float(returns(learner.policy(alone), running, key=draw_key).mean())
-            begins = learner.knowledge(alone) if self.from_optimum else None
+            start_from = learner.knowledge(alone) if self.from_optimum else None
         gate = best - self.tolerance * abs(best)
-        return self._skilled(learner, source, steps, gate, 1, then_key, begins)
+        return self._skilled(learner, source, steps, gate, 1, then_key, start_from)

@@ -11,7 +11,7 @@ from headstart.knowledge import Knowledge
 from headstart.methods.method import Moves
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared
-from headstart.report.figures import band, bar, colour, figure, legend, over_shots, svg
+from headstart.report.figures import band, bar, bent, colour, figure, legend, over_shots, svg
 from headstart.report.page import write_page
 from headstart.report.table import (
     Jobs,
@@ -112,10 +112,10 @@ def _entropy_figure(results: Results, logs: Logs) -> str | None:
             axis.plot([low, high], [row, row], color=colour(index), linewidth=1.2)
             axis.plot(middle, row, marker, color=colour(index), markersize=5, fillstyle=style)
     axis.set_yticks(range(len(known), 0, -1), list(known))
-    axis.set_xscale("symlog", linthresh=10)  # a policy that has settled may have -800
-    axis.set_xlabel(
-        "entropy of actions, nats: ◇ carried, in the source; ○ first policy, ■ last, on the target"
-    )
+    label = "entropy, nats: ◇ carried, in the source; ○ first policy, ■ last, on the target"
+    if bent(axis):  # a policy has settled, and would flatten the others
+        label += "; logarithmic below -10"
+    axis.set_xlabel(label)
     return svg(fig, "entropy")
 
 

@@ -87,6 +87,19 @@ def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:
     axis.plot(scores, [row] * len(scores), "o", color=colour(index), markersize=3)
 
 
+def bent(axis: Axes) -> bool:
+    """Make the horizontal scale logarithmic below -10 where something lies far below; whether it
+    does."""
+    lowest = axis.get_xlim()[0]
+    if lowest >= -50:
+        return False
+    axis.set_xscale("symlog", linthresh=10)
+    ticks = [tick for tick in (-10_000, -1000, -100, -10, 0, 10) if tick > lowest]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    return True
+
+
 def legend(fig: Figure, axis: Axes) -> None:
     """The axis's labels below the figure, long ones cut short."""
     handles, labels = axis.get_legend_handles_labels()

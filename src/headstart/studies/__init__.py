@@ -30,8 +30,9 @@ STUDIES = {
     "darc-cheetah": "DARC on a half-cheetah with a dead joint or a wall behind it",
     "memory-and-context": "Memory, and being shown the body, where the body is hidden",
     "maxent-hallway": "Pre-training that keeps every way open, or settles on one, and a hallway",
-    "finetune-collapse": "Fine-tuning that loses what was carried, and a recipe that does not",
-    "smerl-obstacle": "Five ways to solve the source, and then a wall on one of them",
+    "diayn-finetune": "Skills learned without a reward, and then a task for the best of them",
+    "finetune-collapse": "Fine-tuning that loses what was carried, and a recipe that holds it",
+    "smerl-obstacle": "Five ways to solve the source, and then an obstacle on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
@@ -68,6 +69,25 @@ def above(text: str, more: Scores, less: Scores, factor: float = 1.0, digits: in
     )
 
 
+def above_paired(text: str, more: Scores, less: Scores, digits: int = 0) -> Claim:
+    """The same of runs that started from the same: it holds if the interval of the difference,
+    taken seed by seed, does; and on how many seeds it is so."""
+    from headstart.result import estimate
+
+    more, less = np.asarray(more), np.asarray(less)
+    apart = estimate(more - less)
+    low, high = (float("nan") if x is None else x for x in (apart.low, apart.high))
+    by = f"by {apart.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return Claim(text, apart.above_zero, f"{by}; on {int((more > less).sum())} of {len(more)}")
+
+
+ROBOT: dict[str, Any] = {
+    "algorithm": "sac", "hidden": [128, 128], "batch_size": 128, "num_envs": 10,
+    "rollout_length": 8, "learning_starts": 2000, "learning_rate": 1e-3, "reward_scale": 1.0,
+}  # fmt: skip
+"""SAC for a robot, small enough for a study."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One of the things compared: a method, as `compare` names it, on a problem, some seeds."""
@@ -100,7 +120,7 @@ class Arm:
         return [Result.read(folder / "result.json") for folder in self.folders(out)]
 
     def logged(self, out: Path, name: str) -> list[Any]:
-        """What each run's log says of something first."""
+        """The first value logged under a name, run by run."""
         from headstart.runs.logger import rows
 
         return [

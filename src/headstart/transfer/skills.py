@@ -264,17 +264,16 @@ def skill_of(knowledge: Knowledge, skill: int, trusted: tuple[str, ...] = ()) ->
 
 
 def as_skills(alone: Knowledge, skills: Knowledge, trusted: tuple[str, ...] = ()) -> Knowledge:
-    """Skills that all act, and are valued, as one policy that is told none: what their numbers add
-    to the first layers is nothing.
+    """One policy copied into every skill: the weights of the inputs that tell the skill are 0.
 
     Args:
-        alone: of the policy, and of its critics.
+        alone: of the policy, and of its critics if there are any.
         skills: of policies that are told their skill, with networks of the same widths.
         trusted: as for `policy_from`.
     """
     number, start = number_of_skills(skills), _first_row(skills, trusted)
     parts = {k: v for k, v in alone.parts.items() if k != "optimiser"}
-    for part in ("policy", "critic"):
+    for part in {"policy", "critic"} & parts.keys():
         parts[part] = {
             name: np.insert(array, [start] * number, 0.0, axis=0)
             if name.endswith("weights/0")
@@ -285,7 +284,7 @@ def as_skills(alone: Knowledge, skills: Knowledge, trusted: tuple[str, ...] = ()
 
 
 def _first_row(skills: Knowledge, trusted: tuple[str, ...]) -> int:
-    """Of the inputs of the first layers, the one that tells skill 0."""
+    """The row of the first layers' weights that belongs to skill 0."""
     by_group = policy_from(skills, trusted).encoders.by_group
     names = list(by_group)
     return sum(by_group[name].size for name in names[: names.index(SKILL)])
