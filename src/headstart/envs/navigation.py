@@ -57,14 +57,17 @@ class Navigation(PointMass):
     """Left, right, bottom and top of the arena, in metres."""
     start_at: ClassVar[tuple[float, float]] = (0.0, 0.0)
     goal: ClassVar[tuple[float, float]] = (8.0, 0.0)
+    pays_late: ClassVar[bool] = False
+    """Whether nothing is paid before the goal is found."""
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         left, right, bottom, top = self.bounds
         x, y = self.goal
+        text, rare = "where to get, from", self.pays_late
         return {
-            "goal_x": Parameter(x, left, right, "m", "where to get, from west to east"),
-            "goal_y": Parameter(y, bottom, top, "m", "where to get, from south to north"),
+            "goal_x": Parameter(x, left, right, "m", f"{text} west to east", rare=rare),
+            "goal_y": Parameter(y, bottom, top, "m", f"{text} south to north", rare=rare),
             **self._wall_parameters,
         }
 
@@ -153,6 +156,7 @@ class Maze(Navigation):
     bounds: ClassVar[Block] = (0.0, 5.0, 0.0, 4.0)
     start_at: ClassVar[tuple[float, float]] = (0.7, 0.7)
     goal: ClassVar[tuple[float, float]] = (0.7, 3.3)
+    pays_late: ClassVar[bool] = True
 
     @property
     def _wall_parameters(self) -> dict[str, Parameter]:

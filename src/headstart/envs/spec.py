@@ -52,6 +52,8 @@ class Parameter:
     unit: str = "1"
     meaning: str = ""
     integer: bool = False
+    rare: bool = False
+    """Whether random actions hardly ever meet what it changes, so that `check` cannot see it."""
 
 
 @dataclass(frozen=True)

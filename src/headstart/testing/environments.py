@@ -82,14 +82,18 @@ def _examine_parameter(
             moved.append(_largest(nominal - _trace(environment, {name: value}, seed=0)))
     column = list(environment.parameters).index(name)
     away = _away(declared)
+    seen = bool(moved) and min(moved) > 0
+    unseen = "nothing differs at the end of its range"
+    if declared.rare:
+        unseen = "random actions do not meet it"
     restored = _traced(running, {}, 0), _traced(running, {column: away}, 0), _traced(running, {}, 0)
     twice = _traced(running, {column: away}, 0)
     return [
         Finding(f"{name}: low ≤ nominal ≤ high", bool(stated), f"{declared}"),
         Finding(
             f"{name} changes what happens",
-            bool(moved) and min(moved) > 0,
-            "" if moved and min(moved) > 0 else "nothing differs at the end of its range",
+            seen or declared.rare,
+            "" if seen else unseen,
         ),
         _finding(f"{name} comes back to nominal", restored[0], restored[2]),
         _finding(f"{name} does not compound over resets", restored[1], twice),
