@@ -17,6 +17,10 @@ SAC = {
     "algorithm": "sac", "hidden": [16], "num_envs": 2, "rollout_length": 8, "batch_size": 16,
     "learning_starts": 64, "updates_per_step": 0.5,
 }  # fmt: skip
+DQN = {
+    "algorithm": "dqn", "hidden": [16], "num_envs": 4, "rollout_length": 4, "n_step": 1,
+    "learning_starts": 64, "batch_size": 16, "updates_per_step": 0.25,
+}  # fmt: skip
 EPOPT = {"steps": 512, "trajectories": 8, "minibatch_size": 32}
 FIELDS = {
     "scratch": {},

@@ -54,13 +54,9 @@ def test_a_learner_without_a_temperature_is_refused(tmp_path):
 
 
 def test_a_soft_q_function_is_pretrained_and_tuned(tmp_path):
-    learner = {
-        "algorithm": "dqn", "hidden": [16], "num_envs": 4, "rollout_length": 4, "n_step": 1,
-        "learning_starts": 64, "batch_size": 16, "updates_per_step": 0.25,
-    }  # fmt: skip
     problem = TransferProblem(
         name="rooms", source=Domain("grid"), target=Domain("grid", wall=1), episodes=2,
-        access=Access(shots=(0, 2)), learner=learner,
+        access=Access(shots=(0, 2)), learner=small.DQN,
         methods={"maxent": {"steps": 256, "temperature": 0.5}},
     )  # fmt: skip
     job = make_job(problem, "maxent", 0, tmp_path)

@@ -228,12 +228,8 @@ def test_each_skill_is_tried_once_and_the_best_goes_on(name, tmp_path):
 
 
 def test_skills_of_a_q_function_may_start_from_the_best(tmp_path):
-    learner = {
-        "algorithm": "dqn", "hidden": [16], "num_envs": 4, "rollout_length": 4, "n_step": 1,
-        "learning_starts": 64, "batch_size": 16, "updates_per_step": 0.25,
-    }  # fmt: skip
     problem = replace(
-        PROBLEM, source=Domain("grid"), target=Domain("grid", wall=1), learner=learner, sweep={}
+        PROBLEM, source=Domain("grid"), target=Domain("grid", wall=1), learner=small.DQN, sweep={}
     )
     job = make_job(problem, "smerl", 0, tmp_path, {"steps": 256, "skills": 2, "from_optimum": True})
     prepare(job, resume=False)

@@ -81,6 +81,13 @@ def above_paired(text: str, more: Scores, less: Scores, digits: int = 0) -> Clai
     return Claim(text, apart.above_zero, f"{by}; on {int((more > less).sum())} of {len(more)}")
 
 
+def at_shots(returns: Sequence[Scores]) -> str:
+    """Interquartile mean returns over runs, given as a row for each, shot by shot."""
+    from headstart.result import iqm
+
+    return "".join(f"{iqm(column):>7.0f}" for column in zip(*returns, strict=True))
+
+
 ROBOT: dict[str, Any] = {
     "algorithm": "sac", "hidden": [128, 128], "batch_size": 128, "num_envs": 10,
     "rollout_length": 8, "learning_starts": 2000, "learning_rate": 1e-3, "reward_scale": 1.0,

@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.result import estimate
-from headstart.studies import ROBOT, Arm, Claim, above
+from headstart.studies import ROBOT, Arm, Claim, above, at_shots
 
 CHEETAH, CORNER = "half-cheetah", "maze, the far corner"
 WAY_OUT, BEHIND = "maze, the way out", "maze, behind the wall"
@@ -104,12 +104,9 @@ def shown(table: dict[str, Any]) -> str:
         lines += ["", f"{where}: return after".ljust(44) + "".join(f"{n:>7}" for n in shots)
                   + f"   episodes to {THRESHOLDS[where]:g} [95 %]"]  # fmt: skip
         for name in LABELS:
-            columns = zip(*table["arms"][f"{where}: {name}"]["returns"], strict=True)
             until = estimate(times(table, where, name))
-            lines.append(
-                name.ljust(44) + "".join(f"{estimate(column).value:>7.0f}" for column in columns)
-                + f"   {until.value:.0f} {until.interval}"
-            )  # fmt: skip
+            returns = at_shots(table["arms"][f"{where}: {name}"]["returns"])
+            lines.append(f"{name:<44}{returns}   {until.value:.0f} {until.interval}")
     return "\n".join(lines[1:])
 
 

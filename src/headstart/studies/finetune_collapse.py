@@ -20,7 +20,7 @@ import numpy as np
 
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.result import area, estimate
-from headstart.studies import ROBOT, Arm, Claim, above_paired
+from headstart.studies import ROBOT, Arm, Claim, above_paired, at_shots
 
 SEEDS, FIRST = 5, 10
 HOPPER, CHEETAH = "hopper", "half-cheetah"
@@ -114,11 +114,10 @@ def shown(table: dict[str, Any]) -> str:
             + "source then",
         ]  # fmt: skip
         for name, arm in found.items():
-            means = [estimate(column).value for column in zip(*arm["target"], strict=True)]
             apart = estimate(mean(arm) - mean(found[RECIPE]))
             low = "" if name == SCRATCH else f"{estimate(lowest(arm)).value:.2f}"
             lines.append(
-                name.ljust(36) + "".join(f"{mean:>7.0f}" for mean in means)
+                name.ljust(36) + at_shots(arm["target"])
                 + low.rjust(12).ljust(25)
                 + f"{apart.value:.0f} {apart.interval}".ljust(32)
                 + f"{estimate(arm['source']).value:.0f}"
