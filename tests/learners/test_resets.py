@@ -56,3 +56,21 @@ def test_the_last_layers_are_fresh_and_the_first_as_they_were(name, layers):
     if name != "ppo":
         for old, now in zip(*map(jax.tree.leaves, (state.replay, after.replay)), strict=True):
             np.testing.assert_array_equal(old, now)
+
+
+@pytest.mark.parametrize("layers", [1, 9])
+def test_a_temperature_that_is_learned_starts_again_with_them(layers):
+    """Held to what another policy was held to, nothing is learned: after many steps on few
+    transitions it is a million times what it was."""
+    learner, spec = LEARNERS["sac"]
+    state = learner.init(spec, jax.random.key(0), total=10_000)
+    rollout = experience(spec, seed=0)
+    state, _ = learner.update(state, rollout, Progress(0, 1000), Hooks(), jax.random.key(0))
+    begun = learner.init(spec, jax.random.key(5), total=10_000).agent
+    assert state.agent.log_temperature != begun.log_temperature
+    after = with_fresh_layers(learner, state, spec, layers, jax.random.key(5)).agent
+    assert after.log_temperature == begun.log_temperature
+    moments = state.agent.opt_state[0], after.opt_state[0]
+    old, new = ([m.mu.log_temperature, m.nu.log_temperature] for m in moments)
+    assert all(old)
+    assert not any(new)

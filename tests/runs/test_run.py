@@ -23,6 +23,7 @@ from headstart.runs.job import Job, make_job, prepare
 from headstart.runs.logger import Logger, cut_to_pretraining, rows
 from headstart.runs.metering import Meter
 from headstart.runs.run import locked, run
+from headstart.runs.worker import work
 from small import FIELDS, TRACK
 
 LONGER = {"steps": 6000, "ensemble": 0.5, "trajectories": 8, "minibatch_size": 32}
@@ -194,8 +195,33 @@ def test_an_unfinished_run_is_resumed_only_when_asked(tmp_path):
 def test_a_folder_of_another_run_is_left_alone(tmp_path):
     prepare(job_in(tmp_path), resume=False)
     changed = make_job(replace(TRACK, episodes=9), "finetune", 0, tmp_path)
-    with pytest.raises(HeadstartError, match="holds a run with another problem"):
+    says = "holds a run with another problem: problem.episodes is 4 there, and 9 here"
+    with pytest.raises(HeadstartError, match=says):
         prepare(changed, resume=True)
+
+
+def test_a_run_of_code_that_was_edited_since_is_not_taken_for_one_of_this(tmp_path, monkeypatch):
+    """Neither its result, nor its pre-training, nor by a worker that was started before."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wind_of.py").write_text("STRENGTH = 0.1\n")
+    own = tmp_path / "edited_world.py"
+    text = (Path(probes.__file__).read_text() + "\nfrom wind_of import STRENGTH\n").encode()
+    own.write_bytes(text)
+    there = Domain("edited_world:Track")
+    problem = replace(TRACK, source=there, target=there, sweep={}, access=Access(shots=(0,)))
+    made = make_job(problem, "source-only", 0, tmp_path)
+    key = made.pretraining_key
+    prepare(made, resume=False)
+    work(made.folder)
+    assert prepare(made, resume=False)  # finished
+    (tmp_path / "wind_of.py").write_text("STRENGTH = 0.2\n")
+    again = make_job(problem, "source-only", 0, tmp_path)
+    assert again.pretraining_key != key
+    says = "holds a run with another code: wind_of has been edited since; choose another --out"
+    with pytest.raises(HeadstartError, match=says):
+        prepare(again, resume=True)
+    with pytest.raises(HeadstartError, match=says):
+        work(made.folder)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

@@ -73,6 +73,18 @@ def find(name: str) -> "Environment":
     return made
 
 
+def module_of(name: str) -> str:
+    """The module in which an environment that exists is written."""
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name].partition(":")[0]
+    if not name.startswith("gym:"):
+        return name.partition(":")[0]
+    import gymnasium
+
+    entry = gymnasium.spec(name.removeprefix("gym:")).entry_point
+    return entry.partition(":")[0] if isinstance(entry, str) else type(entry).__module__
+
+
 def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "AbstractVectorEnv":
     """`num` copies of a domain's environment; call `reset` before the first step.
 

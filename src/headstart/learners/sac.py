@@ -16,7 +16,7 @@ of their own, since a shared one serves the critics alone (Ni et al., ICML 2022,
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -62,6 +62,15 @@ class QCritic(eqx.Module):
 Critics = tuple[QCritic, QCritic]
 COLD = 1e-6
 """The lowest temperature."""
+
+
+class Learned(NamedTuple):
+    """What a gradient changes."""
+
+    policy: tuple[Any, AbstractMemory]
+    """Its actor and its memory."""
+    critics: Critics
+    log_temperature: Array
 
 
 class SACAgent(eqx.Module):
@@ -198,7 +207,7 @@ class SAC:
         self, policy: ActorPolicy, privileged: Encoders, critics: Critics, log_temperature: Array
     ) -> SACAgent:
         """One that starts from these parts, with a fresh optimiser."""
-        parts: PyTree = (policy.actor, policy.memory), critics, log_temperature
+        parts: PyTree = Learned((policy.actor, policy.memory), critics, log_temperature)
         opt_state = self._optimiser.init(parts)
         return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state)
 
@@ -329,12 +338,14 @@ class SAC:
             held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key)
             return total + held, log | judged_by
 
-        parts: PyTree = (actor, agent.policy.memory), agent.critics, agent.log_temperature
+        own = actor, agent.policy.memory
+        parts: PyTree = Learned(own, agent.critics, agent.log_temperature)
         gradient, log = jax.grad(loss, has_aux=True)(parts)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)
         if hooks.rates is not None:
             rates = hooks.rates.policy, hooks.rates.critic, hooks.rates.temperature
-            step = tuple(scaled(s, rate) for s, rate in zip(cast(Any, step), rates, strict=True))
+            changes = zip(cast(Any, step), rates, strict=True)
+            step = cast(Any, Learned(*(scaled(change, rate) for change, rate in changes)))
         parts = optax.apply_updates(parts, step)
         (actor, memory), critics, log_temperature = parts
         slow: PyTree = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore

@@ -77,7 +77,8 @@ class FineTuning(Method):
     replay: float = 0.0
     """Share of a batch that is drawn from these steps, for learners that replay."""
     reset_every: int = 0
-    """Target episodes between two resets of the last layers, in whole rounds; 0: never."""
+    """Target episodes between two resets of the last layers, and of a temperature that is learned,
+    in whole rounds; 0: never."""
     reset_layers: int = 1
     """How many layers of each network are reset then."""
 

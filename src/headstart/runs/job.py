@@ -10,15 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from headstart import configuration
+from headstart import configuration, envs
 from headstart.errors import HeadstartError
 from headstart.knowledge import write_atomically
 from headstart.learners.learner import Learner
 from headstart.methods import METHODS
-from headstart.methods.method import Method
-from headstart.problem import TransferProblem, from_table
+from headstart.methods.method import Method, trusted
+from headstart.problem import Domain, TransferProblem, from_table
 from headstart.runs.checks import check
 from headstart.runs.logger import SINKS
+from headstart.usercode import digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,14 @@ class Job:
     @cached_property
     def pretraining_key(self) -> str:
         """Equal for runs that share their pre-training."""
-        return self._key(self.problem.target.as_table())
+        return self._key(self.problem.target.as_table(), (self.problem.source, self.problem.target))
 
     @cached_property
     def untouched_key(self) -> str:
         """The same for pre-training that took nothing of the target, which other targets share."""
-        return self._key(self.problem.target.environment)
+        return self._key(self.problem.target.environment, (self.problem.source,))
 
-    def _key(self, target: Any) -> str:
+    def _key(self, target: Any, domains: Sequence[Domain]) -> str:
         shared, access = self.method.pretraining, self.problem.as_table()["access"]
         identity = {
             "source": self.problem.source.as_table(),
@@ -61,6 +62,8 @@ class Job:
         }
         if shared.content:
             identity["content"] = shared.content
+        if code := code_of(shared, domains):
+            identity["code"] = code
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ class Job:
             },
             "seed": self.seed,
             "sinks": list(self.sinks),
+            "code": code_of(self.method, (self.problem.source, self.problem.target)),
             "pretraining": self.pretraining_key,
             "versions": versions(),
             "commit": commit(),
@@ -177,10 +181,11 @@ def prepare(job: Job, resume: bool) -> bool:
             found["problem"].pop("methods", None)
             same = json.loads(json.dumps(wanted))
             same["problem"].pop("methods", None)
-            for key in ("problem", "method", "versions"):
-                if found[key] != same[key]:
+            for key in ("problem", "method", "versions", "code"):
+                if found.get(key) != same[key]:
                     raise HeadstartError(
-                        f"{job.folder} holds a run with another {key}: choose another --out, or "
+                        f"{job.folder} holds a run with another {key}: "
+                        f"{_difference(found.get(key), same[key], key)}; choose another --out, or "
                         "remove that folder"
                     )
             if (job.folder / "result.json").exists():
@@ -197,6 +202,25 @@ def prepare(job: Job, resume: bool) -> bool:
     except (ValueError, KeyError, TypeError) as error:
         raise HeadstartError(f"{config} is damaged: {error!r}; remove {job.folder}") from None
     return False
+
+
+def _difference(there: Any, here: Any, place: str) -> str:
+    """The first place where two tables differ, and how."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        name = next(k for k in {**there, **here} if there.get(k) != here.get(k))
+        return _difference(there.get(name), here.get(name), f"{place}.{name}")
+    if place.startswith("code."):
+        return f"{place.removeprefix('code.')} has been edited since"
+    return f"{place} is {json.dumps(there)} there, and {json.dumps(here)} here"
+
+
+def code_of(method: Method, domains: Sequence[Domain]) -> dict[str, str]:
+    """Digests of the user's own modules that a method, its learner or its domains are written
+    in."""
+    kinds = type(method), type(method.learner)
+    named = [path.partition(":")[0] for path in trusted(method.learner)]
+    worlds = [envs.module_of(domain.environment) for domain in domains]
+    return digests([*(kind.__module__ for kind in kinds), *named, *worlds])
 
 
 def versions() -> dict[str, str]:

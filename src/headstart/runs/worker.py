@@ -10,11 +10,13 @@ from pathlib import Path
 
 
 def work(folder: Path) -> None:
-    """Run the job that was prepared in `folder`."""
-    from headstart.runs.job import Job
+    """Run the job that was prepared in `folder`, if it is still the same here."""
+    from headstart.runs.job import Job, prepare
     from headstart.runs.run import run
 
     told = 0.0
+    job = Job.read(folder)
+    prepare(job, resume=True)
 
     def progress(phase: str, done: float, total: float) -> None:
         nonlocal told
@@ -25,7 +27,7 @@ def work(folder: Path) -> None:
                 str(0.8 * share if phase == "pretrain" else 0.8 + 0.2 * share)
             )
 
-    run(Job.read(folder), progress)
+    run(job, progress)
 
 
 def main() -> None:
