@@ -15,8 +15,7 @@ import headstart
 
 headstart.prepare_jax()
 
-from headstart import Access, Domain, TransferProblem, Uniform
-from headstart.envs.spec import Parameter
+from headstart import Access, Domain, Parameter, TransferProblem, Uniform
 from headstart.report import compared, write
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run

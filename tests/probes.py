@@ -51,6 +51,12 @@ class Wider(Track):
         return np.array([0.5, self.x, self.t / 10])
 
 
+def strong_track():
+    track = Track()
+    track.action_space = spaces.Box(-3.0, 3.0, (1,), np.float64)
+    return track
+
+
 class Idle(Track):
     """Declares a parameter that does nothing."""
 

@@ -6,11 +6,17 @@ result is the return on it after no, one, a few and many tries.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from headstart.envs.parameter import Parameter
 from headstart.errors import HeadstartError
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.problem.distributions import Choice, Fixed, LogUniform, Normal, Uniform
+
+if TYPE_CHECKING:
+    from headstart.policies.loaded import LoadedPolicy
 
 __version__ = "0.2.0"
 __all__ = [
@@ -21,9 +27,34 @@ __all__ = [
     "HeadstartError",
     "LogUniform",
     "Normal",
+    "Parameter",
     "TransferProblem",
     "Uniform",
+    "load",
 ]
+
+
+def load(folder: str | Path, trusted: Sequence[str] = ()) -> "LoadedPolicy":
+    """A policy that was learned, to act in an environment of one's own.
+
+        policy = headstart.load("runs/cheetah/finetune/0/adapted")
+        action = policy(obs)
+
+    Args:
+        folder: of knowledge, or of a run, for what it ended with.
+        trusted: the user's own encoders or memory, by `module:Class`, that it may import.
+
+    Raises:
+        HeadstartError: there is no policy, or it holds many skills, or is of an older version.
+    """
+    prepare_jax()
+    from headstart.knowledge import Knowledge
+    from headstart.policies.loaded import LoadedPolicy
+    from headstart.policies.policy import policy_from
+
+    adapted = Path(folder) / "adapted"
+    held = Knowledge.load(adapted if adapted.is_dir() else Path(folder))
+    return LoadedPolicy(policy_from(held, trusted))
 
 
 def prepare_jax() -> None:

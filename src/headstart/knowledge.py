@@ -68,9 +68,11 @@ class Knowledge:
         """The same knowledge and one part more."""
         return Knowledge({**self.parts, part: leaves(tree)}, self.metadata)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write `folder` whole or not at all."""
         from safetensors.numpy import save
+
+        folder = Path(folder)
 
         flat = joined(self.parts)
         weights = save({name: np.array(array, order="C") for name, array in flat.items()})
@@ -89,7 +91,7 @@ class Knowledge:
         os.replace(partial, folder)
 
     @staticmethod
-    def load(folder: Path) -> "Knowledge":
+    def load(folder: Path | str) -> "Knowledge":
         """Read what `save` wrote; nothing in the folder can run code.
 
         Raises:
@@ -99,6 +101,7 @@ class Knowledge:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
+        folder = Path(folder)
         try:
             manifest = json.loads((folder / "manifest.json").read_bytes())
             weights = (folder / "weights.safetensors").read_bytes()

@@ -59,12 +59,12 @@ class Result:
         return json.dumps(asdict(self), indent=1).encode()
 
     @staticmethod
-    def read(path: Path) -> "Result":
+    def read(path: Path | str) -> "Result":
         """Raises:
         HeadstartError: the file is absent or is no result.
         """
         try:
-            table = json.loads(path.read_bytes())
+            table = json.loads(Path(path).read_bytes())
             return Result(**{**table, "shots": [Shot(**shot) for shot in table["shots"]]})
         except OSError as error:
             raise HeadstartError(f"cannot read {path}: {error.strerror}") from None

@@ -10,13 +10,14 @@ numbers. Everything inside Headstart sees groups.
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs.parameter import Parameter as Parameter
 from headstart.errors import HeadstartError
 
 CONTEXT = "context"
@@ -31,6 +32,8 @@ UNSEEN = (PRIVILEGED, EXPERT)
 SKILL = "skill"
 """The group that tells a policy which of its skills to play."""
 
+Bounds = list[tuple[float, float]]
+"""The least and the most of each number."""
 Obs = dict[str, np.ndarray]
 """Observation groups by name, one row for each copy."""
 
@@ -43,20 +46,6 @@ def entry_number(entry: str | int, names: Sequence[str]) -> int | None:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """Something about an environment that a domain may fix or vary."""
-
-    nominal: float
-    low: float
-    high: float
-    unit: str = "1"
-    meaning: str = ""
-    integer: bool = False
-    rare: bool = False
-    """Whether random actions hardly ever meet what it changes, so that `check` cannot see it."""
-
-
-@dataclass(frozen=True)
 class Group:
     """One named part of an observation: numbers `[n]`, bytes `[height, width, channels]`, or
     indices `[n]` of which entry `i` is one of `choices[i]`."""
@@ -66,6 +55,11 @@ class Group:
     choices: tuple[int, ...] = ()
     names: tuple[str, ...] = field(default=(), compare=False)
     """Of the entries of a vector, if the environment names them."""
+    low: tuple[float, ...] = field(default=(), compare=False)
+    """Of choices, the environment's number of the first; of what a domain shows, the least that a
+    parameter may be, which is −1 here."""
+    high: tuple[float, ...] = field(default=(), compare=False)
+    """Of what a domain shows, the most that a parameter may be, which is 1 here."""
 
     @property
     def dtype(self) -> str:
@@ -89,6 +83,14 @@ class Actions:
     choices: tuple[int, ...] = ()
     names: tuple[str, ...] = field(default=(), compare=False)
     """Of its numbers, or of what there is to choose from, if the environment names them."""
+    low: tuple[float, ...] = field(default=(), compare=False)
+    """What −1 is to the environment, number by number; of choices, its number of the first."""
+    high: tuple[float, ...] = field(default=(), compare=False)
+    """What 1 is to the environment, number by number; of choices, its number of the last."""
+    form: tuple[int, ...] = field(default=(), compare=False)
+    """The shape of an action of the environment's."""
+    number: str = field(default="", compare=False)
+    """The type of its numbers; none where nothing is known of an environment."""
 
     @property
     def discrete(self) -> bool:
@@ -107,6 +109,20 @@ class Actions:
     def uniform_entropy(self) -> float:
         """Of actions uniformly at random, in nats: the most that there can be."""
         return sum(map(math.log, self.choices)) or self.shape[0] * math.log(2)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What −1 and 1 are, of each number; nothing of choices, or where it is not known."""
+        return [] if self.discrete else list(zip(self.low, self.high, strict=True))
+
+    def element(self, action: np.ndarray | np.integer[Any]) -> Any:
+        """One action of a policy, an element of the environment's space: an int where that is one
+        choice, and an array otherwise."""
+        if self.discrete and not self.shape:
+            return int(self.low[0]) + int(action)
+        low, high = np.array(self.low), np.array(self.high)
+        own = low + action if self.discrete else scaled(low, high, np.asarray(action))
+        return own.reshape(self.form).astype(self.number)
 
     def __str__(self):
         if self.discrete:
@@ -141,10 +157,10 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
             return {"pixels": Group(space.shape, "image")}
         return {"state": Group((int(np.prod(space.shape)),))}
     if isinstance(space, spaces.Discrete):
-        return {"state": Group((1,), "choice", (int(space.n),))}
+        return {"state": Group((1,), "choice", (int(space.n),), low=(int(space.start),))}
     if isinstance(space, spaces.MultiDiscrete):
-        choices = tuple(int(n) for n in space.nvec.ravel())
-        return {"state": Group((len(choices),), "choice", choices)}
+        choices, low = (tuple(map(int, n.ravel())) for n in (space.nvec, space.start))
+        return {"state": Group((len(choices),), "choice", choices, low=low)}
     if isinstance(space, spaces.MultiBinary):
         return {"state": Group((int(np.prod(space.shape)),))}
     raise HeadstartError(
@@ -176,22 +192,64 @@ def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
     return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(-1)}
 
 
+def observed(groups: Mapping[str, Group], obs: Any) -> dict[str, np.ndarray]:
+    """The same for groups alone, where the space itself is not at hand; others are left out.
+
+    Raises:
+        HeadstartError: a group is not there, has another shape, or holds what is not finite.
+    """
+    inside = dict(_inside(obs))
+    if not inside and len(groups) == 1:
+        inside = dict.fromkeys(groups, obs)
+    found: dict[str, np.ndarray] = {}
+    for name, group in groups.items():
+        if name not in inside:
+            raise HeadstartError(
+                f"the policy reads {name}, and the observation has "
+                f"{', '.join(inside) or 'no parts'}"
+            )
+        array = np.asarray(inside[name])
+        if group.kind != "image":
+            array = array.reshape(-1)
+        if array.shape != group.shape or not np.isfinite(array).all():
+            raise HeadstartError(
+                f"the policy reads {name} as {group}, all finite, and got {inside[name]!r}"
+            )
+        if group.kind == "choice":
+            array = array - np.array(group.low)
+        found[name] = array.astype(group.dtype)
+    return found
+
+
+def _inside(obs: Any) -> Iterator[tuple[str, Any]]:
+    """What is inside of a dict or a tuple, by the names of groups."""
+    if isinstance(obs, tuple):
+        obs = {str(i): part for i, part in enumerate(obs)}
+    for outer, part in obs.items() if isinstance(obs, Mapping) else ():
+        deeper = [(f"{outer}.{inner}", leaf) for inner, leaf in _inside(part)]
+        yield from deeper or [(outer, part)]
+
+
 def actions_of(name: str, space: spaces.Space[Any]) -> Actions:
     """What an action of this space is; `name` is the environment's, for the error.
 
     Raises:
         HeadstartError: it is unbounded, or of a kind that no policy of ours chooses.
     """
+    own: dict[str, Any] = {"form": space.shape or (), "number": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
-        return Actions((), (int(space.n),))
+        n, start = int(space.n), int(space.start)
+        return Actions((), (n,), low=(start,), high=(start + n - 1,), **own)
     if isinstance(space, spaces.MultiDiscrete):
-        choices = tuple(int(n) for n in space.nvec.ravel())
-        return Actions((len(choices),), choices)
+        choices, low = (tuple(map(int, n.ravel())) for n in (space.nvec, space.start))
+        high = tuple(first + n - 1 for first, n in zip(low, choices, strict=True))
+        return Actions((len(choices),), choices, low=low, high=high, **own)
     if isinstance(space, spaces.MultiBinary):
         size = int(np.prod(space.shape))
-        return Actions((size,), (2,) * size)
+        return Actions((size,), (2,) * size, low=(0,) * size, high=(1,) * size, **own)
     if isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
-        return Actions((int(np.prod(space.shape)),))
+        low, high = (tuple(map(float, bound.ravel())) for bound in (space.low, space.high))
+        return Actions((int(np.prod(space.shape)),), low=low, high=high, **own)
     raise HeadstartError(
         f"{name} acts in {space}, and Headstart takes Discrete, MultiDiscrete, MultiBinary, or a "
         "Box with finite bounds: wrap the environment"
@@ -205,6 +263,12 @@ def action_for(space: spaces.Space[Any], action: np.ndarray) -> Any:
     if isinstance(space, spaces.MultiDiscrete):
         return (space.start.ravel() + action).reshape(space.shape).astype(space.dtype)
     return action.reshape(space.shape).astype(space.dtype)
+
+
+def scaled(low: np.ndarray, high: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Actions in [−1, 1], clipped, between these bounds."""
+    half = (high - low) / 2
+    return np.clip(action, -1.0, 1.0) * half + (low + half)
 
 
 def check_alike(source: EnvSpec, target: EnvSpec) -> None:
@@ -236,6 +300,7 @@ def check_alike(source: EnvSpec, target: EnvSpec) -> None:
             "is learned in one must fit the other"
         )
     _check_named("actions", source.actions.names, target.actions.names)
+    check_bounds("the source", source.actions.bounds, target.actions.bounds, "the target")
 
 
 def check_entries(who: str, groups: Mapping[str, Group], actions: Actions, spec: EnvSpec) -> None:
@@ -249,6 +314,22 @@ def check_entries(who: str, groups: Mapping[str, Group], actions: Actions, spec:
         there = spec.groups[name].names
         _check_named(f"observations ({name})", group.names, there, who, spec.name)
     _check_named("actions", actions.names, spec.actions.names, who, spec.name)
+    check_bounds(who, actions.bounds, spec.actions.bounds, spec.name)
+
+
+def check_bounds(who: str, here: Bounds, there: Bounds, whose: str) -> None:
+    """Hold what actions of −1 and 1 are in one environment against another, number by number.
+
+    Raises:
+        HeadstartError: both are known, and they are not the same.
+    """
+    for i, (mine, other) in enumerate(zip(here, there, strict=False)):
+        if mine != other:
+            raise HeadstartError(
+                f"{who}'s action {i} lies in {list(mine)} and {whose}'s in {list(other)}: the same "
+                "action would be another there; give both the same bounds, as "
+                "gymnasium.wrappers.RescaleAction does"
+            )
 
 
 def _check_named(

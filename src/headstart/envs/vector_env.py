@@ -27,9 +27,11 @@ from headstart.envs.spec import (
     EnvSpec,
     Group,
     Obs,
+    Parameter,
     actions_of,
     groups_of,
     is_plain,
+    scaled,
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
@@ -238,7 +240,7 @@ class HostVectorEnv(AbstractVectorEnv):
             )
         try:
             reward, reading, terminated, truncated = self._engine.step(
-                stepped, scaled(self.environment.action_space, action), self._rng
+                stepped, to_bounds(self.environment.action_space, action), self._rng
             )
         except HeadstartError:
             raise
@@ -357,7 +359,7 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
         actions_of(environment.name, environment.action_space),
     )
     added = {
-        name: Group((len(shown),))
+        name: _of_parameters([environment.parameters[parameter] for parameter in shown], shown)
         for name, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
         if shown
     }
@@ -370,6 +372,11 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
         )
     groups |= added
     return EnvSpec(environment.name, groups, actions, environment.horizon)
+
+
+def _of_parameters(declared: list[Parameter], names: tuple[str, ...]) -> Group:
+    low, high = (tuple(float(getattr(p, end)) for p in declared) for end in ("low", "high"))
+    return Group((len(names),), names=names, low=low, high=high)
 
 
 def _named(
@@ -400,13 +407,11 @@ def _described(actions: Actions) -> Group:
     return Group(actions.shape, "choice" if actions.discrete else "vector", actions.choices)
 
 
-def scaled(space: spaces.Space[Any], action: np.ndarray) -> np.ndarray:
+def to_bounds(space: spaces.Space[Any], action: np.ndarray) -> np.ndarray:
     """Actions in [−1, 1] clipped, and scaled to the bounds of a Box; others as they are."""
     if not isinstance(space, spaces.Box) or not np.isfinite(space.high).all():
         return action
-    high, low = np.float64(space.high).ravel(), np.float64(space.low).ravel()
-    half = (high - low) / 2
-    return np.clip(action, -1.0, 1.0) * half + (low + half)
+    return scaled(np.float64(space.low).ravel(), np.float64(space.high).ravel(), action)
 
 
 def rng_to_array(rng: np.random.Generator) -> np.ndarray:

@@ -277,9 +277,7 @@ def described_spaces(knowledge: Knowledge) -> tuple[dict[str, Group], Actions]:
         raise KnowledgeError("this knowledge holds no policy: it cannot be evaluated")
     try:
         groups = {name: _group(table) for name, table in stated["groups"].items()}
-        acts = stated["actions"]
-        shape, choices = (tuple(map(int, acts[name])) for name in ("shape", "choices"))
-        return groups, Actions(shape, choices, tuple(map(str, acts.get("names", ()))))
+        return groups, _actions(stated["actions"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
 
@@ -349,4 +347,16 @@ def _group(table: dict[str, Any]) -> Group:
     shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
     if table["kind"] not in ("vector", "image", "choice"):
         raise ValueError(f"kind {table['kind']!r}")
-    return Group(shape, table["kind"], choices, tuple(map(str, table.get("names", ()))))
+    return Group(shape, table["kind"], choices, **_own_terms(table))
+
+
+def _actions(table: dict[str, Any]) -> Actions:
+    shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
+    form, number = tuple(map(int, table.get("form", ()))), str(table.get("number", ""))
+    return Actions(shape, choices, **_own_terms(table), form=form, number=number)
+
+
+def _own_terms(table: dict[str, Any]) -> dict[str, Any]:
+    """The environment's names and bounds, which older knowledge lacks."""
+    low, high = (tuple(map(float, table.get(name, ()))) for name in ("low", "high"))
+    return {"names": tuple(map(str, table.get("names", ()))), "low": low, "high": high}

@@ -114,12 +114,13 @@ def from_table(table: Mapping[str, Any], name: str = "problem") -> TransferProbl
     return problem
 
 
-def read(path: Path) -> TransferProblem:
+def read(path: Path | str) -> TransferProblem:
     """The problem in a TOML file; its name is the file's unless the file says another.
 
     Raises:
         HeadstartError: the file is not readable, is not TOML, or does not describe a problem.
     """
+    path = Path(path)
     try:
         table = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -28,12 +28,13 @@ class Compared(NamedTuple):
     """Folders."""
 
 
-def read(folder: Path) -> Compared:
+def read(folder: Path | str) -> Compared:
     """The runs of one problem below `folder`.
 
     Raises:
         HeadstartError: none is finished, one is damaged, or they are not of one problem.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise HeadstartError(f"there is no folder {folder}")
     found: dict[str, list[Result]] = {}

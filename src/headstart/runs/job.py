@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headstart import configuration, envs
 from headstart.errors import HeadstartError
@@ -107,7 +107,7 @@ def make_job(
     problem: TransferProblem,
     label: str,
     seed: int,
-    out: Path,
+    out: Path | str,
     flags: dict[str, Any] | None = None,
     sinks: Sequence[str] = (),
 ) -> Job:
@@ -128,7 +128,7 @@ def make_job(
         )
     method = configured(problem, label, flags or {})
     check(problem, method, method_name(label))
-    return Job(problem, label, method, seed, out, tuple(sinks))
+    return Job(problem, label, method, seed, Path(out), tuple(sinks))
 
 
 def configured(problem: TransferProblem, label: str, flags: dict[str, Any]) -> Method:
@@ -207,8 +207,9 @@ def prepare(job: Job, resume: bool) -> bool:
 def _difference(there: Any, here: Any, place: str) -> str:
     """The first place where two tables differ, and how."""
     if isinstance(there, dict) and isinstance(here, dict):
-        name = next(k for k in {**there, **here} if there.get(k) != here.get(k))
-        return _difference(there.get(name), here.get(name), f"{place}.{name}")
+        old, new = cast(dict[str, Any], there), cast(dict[str, Any], here)
+        name = next(name for name in old | new if old.get(name) != new.get(name))
+        return _difference(old.get(name), new.get(name), f"{place}.{name}")
     if place.startswith("code."):
         return f"{place.removeprefix('code.')} has been edited since"
     return f"{place} is {json.dumps(there)} there, and {json.dumps(here)} here"

@@ -13,7 +13,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from headstart.envs.spec import PRIVILEGED, SKILL, UNSEEN, Actions, EnvSpec, Group, entry_number
+from headstart.envs.spec import (
+    PRIVILEGED,
+    SKILL,
+    UNSEEN,
+    Actions,
+    EnvSpec,
+    Group,
+    check_bounds,
+    entry_number,
+)
 from headstart.errors import KnowledgeError
 from headstart.knowledge import Knowledge
 from headstart.policies.policy import TAKE_OUT_ONE, described_spaces
@@ -273,7 +282,12 @@ def _acting(old: Actions, new: Actions, table: Table | None) -> Join:
             "choices at once are not joined"
         )
     sides = (old.names, old.width), (new.names, new.width)
-    return join("actions", *sides, table, once=not new.discrete)  # two choices may do the same
+    joined = join("actions", *sides, table, once=not new.discrete)  # two choices may do the same
+    kept = [(entry, i) for i, entry in enumerate(joined.entries) if entry is not None]
+    if old.bounds and new.bounds:
+        here, there = [old.bounds[entry] for entry, _ in kept], [new.bounds[i] for _, i in kept]
+        check_bounds("the source", here, there, "the target")
+    return joined
 
 
 def join(

@@ -1,0 +1,90 @@
+"""A policy outside of Headstart: from an observation of the environment's to its action."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headstart.envs.spec import CONTEXT, SKILL, Group, Obs, observed
+from headstart.envs.vector_env import TimeStep
+from headstart.errors import HeadstartError, unknown
+from headstart.policies.policy import TAKE_OUT_ONE, ActorPolicy, act
+
+
+class LoadedPolicy:
+    """What was learned, acting in one environment of its user's.
+
+        policy = headstart.load("runs/cheetah/finetune/0/adapted")
+        obs, _ = env.reset()
+        policy.reset()
+        obs, reward, terminated, truncated, _ = env.step(policy(obs))
+
+    Actions are the most likely ones, in the environment's own space and bounds.
+
+    Args:
+        policy: what acts.
+
+    Raises:
+        HeadstartError: it is one of many skills, or what it was saved with does not say what the
+            environment takes.
+    """
+
+    def __init__(self, policy: ActorPolicy):
+        self._policy, self._groups = policy, dict(policy.groups)
+        self.actions = policy.actions
+        """What it does, and in which bounds."""
+        if SKILL in self._groups:
+            raise HeadstartError(f"this knowledge holds many skills: {TAKE_OUT_ONE}")
+        if not policy.actions.number:
+            raise HeadstartError(
+                "this knowledge is of a version of Headstart that did not save the bounds of "
+                "actions: train again"
+            )
+        self.reset()
+
+    def reset(self) -> None:
+        """An episode begins: nothing is remembered."""
+        actions = self.actions
+        self._memory = self._policy.initial(1)
+        self._last = np.zeros((1, *actions.shape), actions.dtype)
+        self._begins = True
+
+    def __call__(self, obs: Any, **shown: float) -> Any:
+        """The most likely action.
+
+        Args:
+            obs: one observation, as the environment gives it: an array, or a dict or tuple of such.
+            shown: each parameter that the policy is shown, in its unit.
+
+        Returns:
+            an element of the environment's action space: an int or an array.
+
+        Raises:
+            HeadstartError: the observation is not what the policy reads, or is not finite; a
+                parameter is missing, unknown or out of its range.
+        """
+        groups = {name: group for name, group in self._groups.items() if name != CONTEXT}
+        seen = observed(groups, obs) | self._context(shown)
+        rows: Obs = {name: array[None] for name, array in seen.items()}
+        told = TimeStep(rows, self._last, np.zeros(1, np.float32), np.array([self._begins]))
+        chosen, self._memory = act(self._policy, told, self._memory, None, 0)
+        self._last, self._begins = np.asarray(chosen), False
+        return self.actions.element(self._last[0])
+
+    def _context(self, shown: Mapping[str, float]) -> Obs:
+        group = self._groups.get(CONTEXT, Group((0,)))
+        for name in shown.keys() - set(group.names):
+            raise unknown("parameter that the policy is shown", name, group.names)
+        for name, low, high in zip(group.names, group.low, group.high, strict=True):
+            if name not in shown:
+                raise HeadstartError(
+                    f"the policy is shown {', '.join(group.names)}: say what each is, as in "
+                    f"policy(obs, {name}={(low + high) / 2:g})"
+                )
+            if not low <= shown[name] <= high:
+                raise HeadstartError(f"{name} lies in [{low:g}, {high:g}], got {shown[name]:g}")
+        if not group.names:
+            return {}
+        low, high = np.array(group.low, np.float32), np.array(group.high, np.float32)
+        values = np.array([shown[name] for name in group.names])
+        return {CONTEXT: (2 * (values - low) / (high - low) - 1).astype(np.float32)}
