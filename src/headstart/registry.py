@@ -1,8 +1,14 @@
-"""What a name stands for: one of ours, or `module:attribute` of the user's own."""
+"""What a name stands for: one of ours, or `module:attribute` of the user's own.
+
+To look up a name of the user's runs code, and the working directory is searched for it. So names
+that a file of a stranger's may hold are looked up inside of `ours_only`.
+"""
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +42,8 @@ class Registry(Mapping[str, str]):
             HeadstartError: there is none, or it lacks something that its kind must have.
         """
         if name in self._paths:
-            return attribute(self._paths[name])
+            module, _, own = self._paths[name].partition(":")
+            return getattr(importlib.import_module(module), own)
         if ":" not in name:
             raise unknown(self.kind, name, self._paths)
         found = attribute(name)
@@ -56,15 +63,42 @@ class Registry(Mapping[str, str]):
         return next((name for name, known in self._paths.items() if known == path), path)
 
 
+_trusting: ContextVar[bool] = ContextVar("trusting", default=True)
+
+
+@contextmanager
+def ours_only() -> Generator[None]:
+    """Names that are looked up inside are a stranger's: what is not ours is refused."""
+    before = _trusting.set(False)
+    try:
+        yield
+    finally:
+        _trusting.reset(before)
+
+
+def import_here(name: str) -> None:
+    """From now on modules in the working directory are found too, for a name of the user's.
+
+    Raises:
+        HeadstartError: the name may be a stranger's.
+    """
+    if not _trusting.get():
+        raise HeadstartError(
+            f"{name} is code that did not come with Headstart, and it would be run: if you trust "
+            "who made this folder, add --trust"
+        )
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
 def attribute(path: str) -> Any:
     """What `module:attribute` names; modules in the working directory are found too.
 
     Raises:
-        HeadstartError: there is no such module or attribute.
+        HeadstartError: there is no such module or attribute, or the name may be a stranger's.
     """
     module, _, name = path.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    import_here(path)
     if not all(part.isidentifier() for part in module.split(".")):
         raise HeadstartError(f"{path!r} is not module:attribute, as in my_module:thing")
     try:

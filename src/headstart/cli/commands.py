@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -174,7 +175,8 @@ def _learned_in(knowledge: Path) -> Any:
             f"{knowledge} lies in no run that learned it: name the domain in which its skills are "
             "to be seen"
         ) from None
-    if domain.environment not in envs.ENVIRONMENTS and not domain.environment.startswith("gym:"):
+    ours = domain.environment in envs.ENVIRONMENTS
+    if not ours and ":" in domain.environment.removeprefix("gym:"):
         raise HeadstartError(
             f"the skills were learned in {domain.environment}, which is code that did not come "
             "with Headstart: if you trust it, name it as the domain"
@@ -183,7 +185,10 @@ def _learned_in(knowledge: Path) -> Any:
 
 
 def report_command(options: argparse.Namespace, _: Any) -> None:
-    _reported(options.dir)
+    from headstart.registry import ours_only
+
+    with contextlib.nullcontext() if options.trust else ours_only():
+        _reported(options.dir)
 
 
 def _reported(folder: Path) -> None:

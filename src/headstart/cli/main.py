@@ -106,6 +106,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     skills.flag("--episodes", "to be played of each", 4, type=_positive)
     evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
     report.word("dir", "as in runs/hopper-mass", type=Path)
+    report.flag("--trust", "run the code of others that it names", action="store_true")
     check.word("environment", "a name, gym:ID or module:function")
     study.word("name", "a name from `headstart list`")
     study.flag("--check", "hold the stored results against the claims", action="store_true")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError
 from headstart.problem.domain import Domain
-from headstart.registry import Registry, attribute
+from headstart.registry import Registry, attribute, import_here
 
 if TYPE_CHECKING:
     from headstart.envs.environment import Environment
@@ -51,6 +51,8 @@ def find(name: str) -> "Environment":
 
     if name.startswith("gym:"):
         identifier = name.removeprefix("gym:")
+        if ":" in identifier:  # Gymnasium imports what stands before it
+            import_here(name)
         try:
             gymnasium.spec(identifier)
         except (gymnasium.error.Error, ImportError) as error:

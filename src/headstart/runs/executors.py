@@ -56,7 +56,8 @@ class LocalProcesses:
     def start(self, folder: Path, slot: int) -> "LocalProcess":
         core = cores()[slot % len(cores())]
         # A fork of a process that runs threads can deadlock, so the worker pins itself.
-        command = [sys.executable, "-m", "headstart.runs.worker", str(folder), str(core)]
+        # With -P, nothing that lies in the working directory is taken for a module unasked.
+        command = [sys.executable, "-P", "-m", "headstart.runs.worker", str(folder), str(core)]
         errors = (folder / "worker.err").open("wb")
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
