@@ -90,6 +90,13 @@ class Raising(Track):
         return super().step(action)
 
 
+class Leaving(Track):
+    def step(self, action):
+        if self.t == 6:
+            raise SystemExit(0)
+        return super().step(action)
+
+
 class Probe(gymnasium.Env):
     """`kind`: one step of reward 1; a reward that the observation tells; a delayed reward; a reward
     for the action that the observation asks for."""

@@ -126,6 +126,18 @@ def test_check_says_what_held(capsys):
         ("rum hopper-mass scratch", "unknown command 'rum': did you mean 'run'?"),
         ("run hopper-mass", "the following arguments are required: METHOD"),
         ("run hopper-mass scratch --sead 1", "unknown flag '--sead': did you mean '--seed'?"),
+        ("run hopper-mass finetune --learning-rate 1", "did you mean '--method.learning_rate'?"),
+        (
+            "run hopper-mass epopt --steps=1",
+            "unknown flag '--steps': did you mean '--method.steps'?",
+        ),
+        (
+            "run hopper-mass epopt --from k",
+            "epopt does not start from knowledge: pretrained, finetu",
+        ),
+        ("run hopper-mass finetune --from k", "k is not a knowledge folder"),
+        ("run hopper-mass pretrained --from k", "k is not a knowledge folder"),
+        ("check CartPole-v1", "unknown environment 'CartPole-v1': did you mean 'gym:CartPole-v1'?"),
         ("run hopper-mass scratch --seed -1", "must be a whole number ≥ 0 and below 2³¹, got -1"),
         ("run hopper-mass scratch --seed x", "must be a whole number"),
         ("run hopper-mass scratch more", "'more' is one word too many"),
@@ -147,6 +159,36 @@ def test_an_output_folder_that_cannot_be_written(problem, capsys):
     Path("taken").write_text("")
     assert main(f"run {problem} scratch --out taken".split()) == 2
     assert "cannot write taken" in capsys.readouterr().err
+
+
+def test_what_cannot_run_is_left_out_of_a_comparison_of_everything(problem, capsys):
+    """Before the first step, with the reason; what is asked for by name is an error."""
+    quick = "\n[learner]\nhidden = [8]\nnum_envs = 4\nrollout_length = 8\nminibatch_size = 16\n"
+    text = Path(problem).read_text().replace("[access]", "[access]\nobservations = 0")
+    Path("all.toml").write_text(text + quick)
+    compare = ["compare", "all.toml", "--seeds", "1", "--engine", "own:Nothing"]
+    assert main(compare) == 1
+    said = capsys.readouterr().err
+    left = dict(re.findall(r"headstart: (\S+) is left out: (.*)", said))
+    assert {"darc", "domain-confusion", "diayn", "pretrained"} <= left.keys()
+    assert "access.observations" in left["domain-confusion"]
+    assert "no knowledge is named" in left["pretrained"]
+    failed = re.findall(r"runs/all/(\S+)/0 failed", said)
+    assert {"scratch", "source-only", "oracle", "finetune", "epopt"} <= set(failed)
+    assert not left.keys() & set(failed)
+    assert main(["compare", "all.toml", "darc", "scratch", "--seeds", "1"]) == 2
+    assert "darc" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_from_knowledge(problem, capsys):
+    run = f"run {problem} source-only --method.steps 256 {SMALL}".split()
+    assert main(run) == 0
+    knowledge = Path(capsys.readouterr().out.strip().splitlines()[-1]).parent / "knowledge"
+    assert main(f"run {problem} finetune --from {knowledge} {SMALL}".split()) == 0
+    said = capsys.readouterr().out
+    assert "source steps 0" in said
+    config = json.loads((Path(said.strip().splitlines()[-1]).parent / "config.json").read_bytes())
+    assert config["method"]["fields"]["pretrained"] == str(knowledge)
 
 
 def alive(pid):

@@ -2,11 +2,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from headstart import Domain
-from headstart.runs.executors import LocalProcesses, run_all
+from headstart.runs.executors import LocalProcesses, error_in, run_all
 from headstart.runs.job import make_job, prepare
 from small import TRACK
 
@@ -26,6 +29,7 @@ def test_workers_run_jobs_and_failures_stop_no_other(tmp_path, monkeypatch):
     failures = run_all(jobs, LocalProcesses(2), lambda running, ended, of: told.append((ended, of)))
     assert [failure.job for failure in failures] == [jobs[1]]
     assert "the motor is gone" in failures[0].reason
+    assert "Traceback" not in failures[0].reason
     assert (jobs[0].folder / "result.json").exists()
     assert not (jobs[1].folder / "result.json").exists()
     assert told[-1] == (2, 2)
@@ -74,6 +78,7 @@ class Done:
         if self.polls < 2:
             return None
         (self.folder / "knowledge").mkdir(exist_ok=True)
+        (self.folder / "result.json").touch()
         self.engine.running.pop(self.folder, None)
         return 0
 
@@ -103,3 +108,56 @@ def test_a_worker_says_in_one_line_what_is_wrong(tmp_path):
     )
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1].endswith("is not a run: No such file or directory")
+
+
+FRAMES = "Traceback (most recent call last):\n  File x\n    y\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (f"{FRAMES}ValueError: no\n\nMore.\n", "ValueError: no"),
+        (f"{FRAMES}KeyError: 1\n\nDuring …\n\n{FRAMES}a.X: two\nlines\n", "a.X: two"),
+        ("a warning\nheadstart is wrong\n", "headstart is wrong"),
+        ("", "it said nothing"),
+    ],
+)
+def test_of_a_traceback_the_error_is_shown_and_where_the_rest_is(said, says, tmp_path):
+    (tmp_path / "worker.err").write_text(said)
+    reason = error_in(tmp_path / "worker.err")
+    assert reason.partition(" (where")[0] == says
+    assert (f"is in {tmp_path}/worker.err" in reason) == ("Traceback" in said)
+
+
+def test_a_worker_that_leaves_no_result_has_failed_whatever_its_exit_status(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    leaving = replace(TRACK, name="leaving", target=Domain("probes:Leaving"))
+    (failure,) = run_all(jobs_for(tmp_path, "scratch", problem=leaving), LocalProcesses(1))
+    assert "left no result" in failure.reason
+
+
+def test_a_worker_ends_with_who_started_it(tmp_path, monkeypatch):
+    """Else it would go on beside the next one, in the same folder."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (job,) = jobs_for(tmp_path, "source-only:steps=2000000")
+    code = (
+        "import pathlib, sys, time; from headstart.runs.executors import LocalProcesses\n"
+        "print(LocalProcesses(1).start(pathlib.Path(sys.argv[1]), 0).process.pid, flush=True)\n"
+        "time.sleep(99)"
+    )
+    command = [sys.executable, "-c", code, str(job.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        deadline = time.monotonic() + 60
+        while not (job.folder / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert alive(worker)
+        parent.kill()
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(worker)
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"

@@ -34,10 +34,12 @@ def list_command(options: argparse.Namespace, _: Any) -> None:
 def run_command(options: argparse.Namespace, fields: dict[str, Any]) -> None:
     from headstart.problem.named import find
     from headstart.runs import run
-    from headstart.runs.job import make_job, prepare
+    from headstart.runs.job import goes_on_from, make_job, prepare
     from headstart.runs.progress import bars
 
     problem, sinks = find(options.problem), options.sink or ()
+    if options.knowledge is not None:
+        fields = {goes_on_from(options.method): str(options.knowledge), **fields}
     job = make_job(problem, options.method, options.seed, options.out, fields, sinks)
     if prepare(job, options.resume):
         print(f"already finished: {job.folder / 'result.json'}")
@@ -53,16 +55,24 @@ def compare_command(options: argparse.Namespace, _: Any) -> int:
     from headstart import methods
     from headstart.problem.named import find
     from headstart.runs.executors import executor, run_all
-    from headstart.runs.job import make_job, prepare
+    from headstart.runs.job import Job, make_job, prepare
     from headstart.runs.progress import board
 
     problem = find(options.problem)
     labels = list(dict.fromkeys(options.methods or problem.methods or methods.METHODS))
-    jobs = [
-        make_job(problem, label, seed, options.out, sinks=options.sink or ())
-        for seed in range(options.seeds)
-        for label in labels
-    ]
+    wanted = bool(options.methods or problem.methods)
+    of: dict[str, list[Job]] = {}
+    for label in labels:
+        try:
+            of[label] = [
+                make_job(problem, label, seed, options.out, sinks=options.sink or ())
+                for seed in range(options.seeds)
+            ]
+        except HeadstartError as error:
+            if wanted or (label == labels[-1] and not of):
+                raise
+            print(f"headstart: {label} is left out: {error}", file=sys.stderr)
+    jobs = [job for seed in zip(*of.values(), strict=True) for job in seed]
     todo = [job for job in jobs if not prepare(job, resume=True)]
     with board(len(todo)) as watch:
         failures = run_all(todo, executor(options.engine, options.workers), watch)

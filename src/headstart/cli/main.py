@@ -78,6 +78,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     run.word("method", "a name from `headstart list`, or module:Class")
     run.flag("--seed", "of all that is drawn", 0, type=_count)
     run.flag("--resume", "go on with an unfinished run", action="store_true")
+    start = "a knowledge folder that the method starts from, in place of its own pre-training"
+    run.flag("--from", start, type=Path, metavar="KNOWLEDGE", dest="knowledge")
     run.epilog = (
         "Fields of the method are set by --method.FIELD VALUE, after PROBLEM and METHOD; "
         "`headstart run PROBLEM METHOD --help` lists them with what the problem sets."
@@ -125,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_fields(commands["run"], arguments[1:], fields)
         options, rest = top.parse_known_args(arguments)
         if rest and rest[0].startswith("-"):
-            raise unknown("flag", rest[0].partition("=")[0], commands[options.command].flags)
+            _refuse_flag(rest[0].partition("=")[0], options, commands[options.command].flags)
         if rest:
             raise HeadstartError(f"{rest[0]!r} is one word too many")
         if fields and options.command != "run":
@@ -180,6 +182,19 @@ def _print_fields(run: Parser, arguments: list[str], fields: dict[str, Any]) -> 
         shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
         print(f"  --method.{field} {shown}\n      {meaning}")
     print()
+
+
+def _refuse_flag(flag: str, options: argparse.Namespace, flags: list[str]) -> NoReturn:
+    if options.command == "run":
+        from headstart.configuration import described
+        from headstart.problem.named import find
+        from headstart.runs.job import configured
+
+        of_method = f"--method.{flag.lstrip('-').replace('-', '_')}"
+        method = configured(find(options.problem), options.method, {})
+        if of_method in [f"--method.{name}" for name, _, _ in described(method)]:
+            raise HeadstartError(f"unknown flag {flag!r}: did you mean {of_method!r}?")
+    raise unknown("flag", flag, flags)
 
 
 def _count(text: str) -> int:

@@ -42,9 +42,14 @@ def find(name: str) -> "Environment":
     Raises:
         HeadstartError: there is no such environment, or it does not suit.
     """
-    if name in ENVIRONMENTS or ":" not in name:
+    if name in ENVIRONMENTS:
         return ENVIRONMENTS.find(name)
     import gymnasium
+
+    if ":" not in name:
+        if name in gymnasium.registry:
+            raise HeadstartError(f"unknown environment {name!r}: did you mean 'gym:{name}'?")
+        return ENVIRONMENTS.find(name)
 
     from headstart.envs.environment import Environment
     from headstart.envs.gymnasium import GymnasiumEnvironment

@@ -77,6 +77,8 @@ class Method(ABC):
     """Whether its use of the target is counted and not limited: of the oracle alone."""
     curves: ClassVar[tuple[str, ...]] = ()
     """Names in the log of what the report draws over training."""
+    from_knowledge: ClassVar[str] = ""
+    """The field that names a folder of knowledge to start from, if there is one."""
 
     @property
     def pretraining(self) -> "Method":

@@ -7,6 +7,7 @@ A folder of knowledge in place of pre-training: another run's, or one that `head
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -24,6 +25,7 @@ from headstart.transfer.skills import skill_of
 class Pretrained(Method):
     """Take over a folder of knowledge, and act on the target as it says."""
 
+    from_knowledge: ClassVar[str] = "folder"
     folder: str = ""
     """The knowledge, as runs/PROBLEM/METHOD/SEED/knowledge."""
     skill: int | None = None

@@ -9,7 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -48,6 +48,7 @@ RATED = ("policy", "critic", "encoder", "statistics", "temperature")
 class FineTuning(Method):
     """Carry parts of what was learned in the source, and go on learning on the target."""
 
+    from_knowledge: ClassVar[str] = "pretrained"
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
     pretrained: str = ""

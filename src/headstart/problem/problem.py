@@ -4,6 +4,7 @@
 # pyright: reportUnnecessaryIsInstance=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -143,6 +144,9 @@ def _domain(table: object, place: str) -> Domain:
         raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
     parameters: dict[str, Any] = dict(table)
     environment = parameters.pop("environment", None)
+    if environment is None and difflib.get_close_matches("environment", parameters, cutoff=0.8):
+        near = difflib.get_close_matches("environment", parameters, cutoff=0.8)[0]
+        raise unknown(f"key of [{place}]", near, ["environment"])
     if not isinstance(environment, str):
         raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')
     try:

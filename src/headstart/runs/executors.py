@@ -85,12 +85,21 @@ class LocalProcess:
         return self.process.poll()
 
     def error(self) -> str:
-        said = (self.folder / "worker.err").read_text(errors="replace").strip()
-        return said.splitlines()[-1] if said else "it said nothing"
+        return error_in(self.folder / "worker.err")
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+
+def error_in(file: Path) -> str:
+    """The last line of what a process said in a file; of a traceback, the error."""
+    said = file.read_text(errors="replace").strip()
+    _, traceback, after = said.rpartition("Traceback (most recent call last)")
+    if not traceback:
+        return said.splitlines()[-1] if said else "it said nothing"
+    error = next(line for line in after.splitlines()[1:] if line and not line[0].isspace())
+    return f"{error} (where, is in {file})"
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,12 @@ def cores() -> list[int]:
 Watch = Callable[[dict[Job, float], int, int], None]
 """Is told a few times a second the running jobs with the share done of each, how many have ended
 and how many there are."""
+
+
+NO_RESULT = (
+    "its worker ended as if all were well and left no result: does the environment or the method "
+    "call sys.exit?"
+)
 
 
 def unwatched(running: dict[Job, float], ended: int, total: int) -> None:
@@ -139,6 +154,8 @@ def run_all(
                 free.append(slot)
                 if status:
                     failures.append(Failure(job, _reason(status, handle)))
+                elif not (job.folder / "result.json").exists():
+                    failures.append(Failure(job, NO_RESULT))
             for job in list(pending):
                 busy = {other.untouched_key for other in running if not _carried(other)}
                 if free and (job.untouched_key not in busy or _carried(job)):

@@ -153,6 +153,21 @@ def configured(problem: TransferProblem, label: str, flags: dict[str, Any]) -> M
     return method
 
 
+def goes_on_from(label: str) -> str:
+    """The field in which the method that a label names is given a folder of knowledge.
+
+    Raises:
+        HeadstartError: it takes none.
+    """
+    kind = METHODS.find(method_name(label))
+    if not kind.from_knowledge:
+        able = [name for name in METHODS if METHODS.find(name).from_knowledge]
+        raise HeadstartError(
+            f"{label} does not start from knowledge: {', '.join(able)} do, or leave out --from"
+        )
+    return kind.from_knowledge
+
+
 def learner_of(problem: TransferProblem) -> Learner:
     """The learner of every method that does not name another."""
     method: Method = METHODS.find("source-only")()

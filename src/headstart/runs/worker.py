@@ -1,10 +1,13 @@
 """What a worker does: one prepared run, its progress in a file beside it.
 
-python -m headstart.runs.worker FOLDER [CORE]
+    python -m headstart.runs.worker FOLDER [CORE]
+
+With a core it is pinned to that, and ends when the process that started it does.
 """
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,10 +33,23 @@ def work(folder: Path) -> None:
     run(job, progress)
 
 
+def end_with(parent: int) -> None:
+    """End this process soon after its parent's end: nobody would know of it any more."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     """Pin this process to its core, and work."""
-    if len(sys.argv) > 2 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(sys.argv[2])})
+    if len(sys.argv) > 2:
+        end_with(os.getppid())
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {int(sys.argv[2])})
     from headstart import prepare_jax
     from headstart.errors import HeadstartError
 
