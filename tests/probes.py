@@ -196,6 +196,53 @@ class Endless(Track):
         return super().step(action)[0], 1.0, False, self.t >= 10, {}
 
 
+class Perpetual(Track):
+    """Has no end at all."""
+
+    def step(self, action):
+        return super().step(action)[0], 1.0, False, False, {}
+
+
+class Windy(gymnasium.Wrapper):
+    """A parameter around an environment that has none: `gust` is added to every action."""
+
+    parameters = {"gust": Parameter(0.0, -1.0, 1.0, "m")}
+
+    def set_parameters(self, gust):
+        self.gust = gust
+
+    def step(self, action):
+        return self.env.step(np.clip(action + self.gust, -2, 2).astype(np.float32))
+
+
+def windy_pendulum():
+    return gymnasium.wrappers.TransformReward(Windy(gymnasium.make("Pendulum-v1")), lambda r: r)
+
+
+def _declaring(parameters):
+    track = Track()
+    track.parameters = parameters
+    return track
+
+
+def declares_a_tuple():
+    return _declaring({"wind": (0.0, -1.0, 1.0)})
+
+
+def declares_a_list():
+    return _declaring(["wind"])
+
+
+class Undeclared(Probe):
+    """Takes parameters that it does not declare."""
+
+    def __init__(self):
+        super().__init__("constant")
+
+    def set_parameters(self, wind):
+        self.wind = wind
+
+
 class Climb(JaxEnvironment):
     """In JAX: up by `rate` and the action at every step; five steps, or fewer to the `top`.
 

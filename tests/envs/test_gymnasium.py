@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from headstart import Domain, HeadstartError, Uniform, envs
+from headstart.envs import vector_env
 from headstart.envs.environment import check_domain
 from headstart.envs.spec import Actions, Group
 from headstart.errors import SimulationError
@@ -302,3 +303,68 @@ def test_what_cannot_be_shown_is_named(domain, says):
 
 def test_a_group_by_the_name_of_one_that_is_added_is_fine_where_none_is():
     assert envs.spec_of(Domain("probes:has_a_context")).groups.keys() == {"context", "state"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "declares_a_tuple",
+            r"declares_a_tuple.wind is \(0.0, -1.0, 1.0\): declare it as in param",
+        ),
+        ("declares_a_list", "parameters of probes:declares_a_list must be a mapping, as in"),
+        ("Undeclared", "probes:Undeclared has set_parameters and declares no parameters: do so"),
+    ],
+)
+def test_parameters_that_would_be_ignored_are_refused(name, says):
+    with pytest.raises(HeadstartError, match=says):
+        envs.find(f"probes:{name}")
+
+
+def test_a_wrappers_parameter_acts():
+    """The pendulum that is pushed by 1 is the one whose every action is 1 more."""
+    still, pushed = (
+        envs.start(Domain("probes:windy_pendulum", gust=gust), 1, seed=0) for gust in (0.0, 0.5)
+    )
+    still.reset()
+    pushed.reset()
+    for action in (-0.5, 0.25, 0.75):
+        one = still.step(np.array([[action]]))
+        other = pushed.step(np.array([[action - 0.25]]))  # of ±2
+        np.testing.assert_allclose(one.next_obs["state"], other.next_obs["state"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("environment", ["probes:Perpetual", "gym:Pendulum-v1", "cart-pole"])
+def test_a_domain_may_set_the_horizon(environment):
+    domain = Domain(environment, horizon=7)
+    assert envs.spec_of(domain).horizon == 7
+    running = envs.start(domain, 2, seed=0)
+    running.reset()
+    still = np.zeros((2, *running.spec.actions.shape), running.spec.actions.dtype)
+    ends = [running.step(still).truncated.tolist() for _ in range(14)]
+    assert [t for t, ended in enumerate(ends, 1) if ended == [True, True]] == [7, 14]
+    assert sum(map(sum, ends)) == 4
+    assert domain.with_parameters().horizon == domain.at_mean().horizon == 7
+    assert Domain.of(environment, {}, horizon=7) == domain != Domain(environment)
+    assert domain.as_table() == {"environment": environment, "horizon": 7}
+
+
+def test_a_horizon_beyond_the_environments_own_is_refused():
+    with pytest.raises(HeadstartError, match="Pendulum-v1 end after 200 steps: .* got 201"):
+        envs.start(Domain("gym:Pendulum-v1", horizon=201), 1, seed=0)
+    for horizon in (0, -1, 1.5, True, "9"):
+        with pytest.raises(HeadstartError, match="horizon must be a whole number of steps"):
+            Domain("gym:Pendulum-v1", horizon=horizon)
+
+
+def test_an_episode_that_does_not_end_says_so(monkeypatch):
+    monkeypatch.setattr(vector_env, "ENDLESS", 50)
+    running = envs.start(Domain("probes:Perpetual"), 1, seed=0)
+    running.reset()
+    for _ in range(49):
+        running.step(np.zeros((1, 1)))
+    with pytest.raises(SimulationError, match="has not ended after 50 steps: give its domain a ho"):
+        running.step(np.zeros((1, 1)))
+    longer = envs.start(Domain("probes:Perpetual", horizon=60), 1, seed=0)
+    longer.reset()
+    assert [bool(longer.step(np.zeros((1, 1))).truncated[0]) for _ in range(60)].count(True) == 1

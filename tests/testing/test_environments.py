@@ -2,6 +2,7 @@ import pytest
 
 from headstart import envs
 from headstart.testing import check_environment, examine
+from headstart.testing.finding import Finding
 
 
 @pytest.mark.learns
@@ -23,3 +24,18 @@ def test_a_parameter_that_does_nothing_is_caught():
 def test_a_parameter_that_compounds_is_caught():
     failed = [f.claim for f in examine("probes:Compounding") if not f.held]
     assert "mass does not compound over resets" in failed
+
+
+def test_an_environment_that_never_ends_is_caught():
+    failed = [f for f in examine("probes:Perpetual") if not f.held]
+    assert [f.claim for f in failed] == ["an episode ends"]
+    assert "horizon = 1000" in failed[0].detail
+    assert [f for f in examine("probes:Track") if "ends" in f.claim] == [
+        Finding("an episode ends", True, "")
+    ]
+
+
+def test_parameters_of_a_wrapper_are_examined_too():
+    findings = examine("probes:windy_pendulum")
+    assert [f for f in findings if not f.held] == []
+    assert "gust changes what happens" in [f.claim for f in findings]

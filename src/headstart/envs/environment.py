@@ -15,6 +15,8 @@ from headstart.problem.domain import Domain
 if TYPE_CHECKING:
     from headstart.envs.vector_env import AbstractVectorEnv
 
+UNLIMITED = 2**62
+"""The horizon of an environment that sets none."""
 Reading = Obs | np.ndarray
 """What an engine says is observed: groups, or one array where the space is a plain one."""
 
@@ -125,6 +127,11 @@ def check_domain(environment: Environment, domain: Domain) -> None:
     Raises:
         HeadstartError: a parameter is not declared, or reaches outside its range.
     """
+    if domain.horizon is not None and domain.horizon > environment.horizon:
+        raise HeadstartError(
+            f"episodes of {environment.name} end after {environment.horizon} steps: horizon must "
+            f"be at most that, got {domain.horizon}"
+        )
     for name in (*domain.shows, *domain.shows_critic):
         if name not in environment.parameters:
             raise unknown(f"parameter of {environment.name} to show", name, environment.parameters)

@@ -1,7 +1,8 @@
 """Any Gymnasium environment, stepped as copies of it.
 
-An environment may declare parameters of its own: a `parameters` mapping of name to `Parameter`
-and a method `set_parameters(name=value, …)`, which is called before every reset.
+An environment, or a wrapper around it, may declare parameters of its own: a `parameters` mapping
+of name to `Parameter` and a method `set_parameters(name=value, …)`, which is called before every
+reset.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,11 +11,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from headstart.envs.environment import Engine, HostEnvironment, Reading
+from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading
 from headstart.envs.spec import Obs, Parameter, action_for, actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError
-
-UNLIMITED = 2**62
 
 
 class GymnasiumEnvironment(HostEnvironment):
@@ -27,20 +26,46 @@ class GymnasiumEnvironment(HostEnvironment):
     def __init__(self, name: str, make: Callable[[], gymnasium.Env]):
         self.name, self._make = name, make
         env = make()
-        self.parameters: Mapping[str, Parameter] = dict(getattr(env.unwrapped, "parameters", {}))
-        self.observation_names = tuple(getattr(env.unwrapped, "observation_names", ()))
-        self.action_names = tuple(getattr(env.unwrapped, "action_names", ()))
+        self.parameters = _declared(name, env)
+        self.observation_names = tuple(_attribute(env, "observation_names", ()))
+        self.action_names = tuple(_attribute(env, "action_names", ()))
         limit = env.spec.max_episode_steps if env.spec else None
         self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
         self.observation_space, self.action_space = env.observation_space, env.action_space
         env.close()
         groups_of(name, self.observation_space)
         actions_of(name, self.action_space)
-        if self.parameters and not hasattr(env.unwrapped, "set_parameters"):
-            raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
 
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
+
+
+def _attribute(env: gymnasium.Env[Any, Any], name: str, default: Any = None) -> Any:
+    """Of the environment or of the outermost of its wrappers that has it."""
+    return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else default
+
+
+def _declared(name: str, env: gymnasium.Env[Any, Any]) -> dict[str, Parameter]:
+    """The parameters of an environment, or of a wrapper around it.
+
+    Raises:
+        HeadstartError: they are not what they must be, or nothing takes them, or they are taken and
+            not declared.
+    """
+    declared, taken = _attribute(env, "parameters"), env.has_wrapper_attr("set_parameters")
+    mend = "as in parameters = {'slope': headstart.Parameter(nominal=0, low=-1, high=1)}"
+    if declared is None and taken:
+        raise HeadstartError(f"{name} has set_parameters and declares no parameters: do so, {mend}")
+    if declared is None:
+        return {}
+    if not isinstance(declared, Mapping):
+        raise HeadstartError(f"parameters of {name} must be a mapping, {mend}")
+    for parameter, range_ in declared.items():
+        if not isinstance(range_, Parameter):
+            raise HeadstartError(f"{name}.{parameter} is {range_!r}: declare it {mend}")
+    if declared and not taken:
+        raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
+    return dict(declared)
 
 
 class GymnasiumEngine(Engine):
@@ -69,7 +94,7 @@ class GymnasiumEngine(Engine):
     def _start(self, row: int) -> Any:
         env: Any = self._envs[row]
         if self._names:
-            env.unwrapped.set_parameters(**self._values[row])
+            env.get_wrapper_attr("set_parameters")(**self._values[row])
         self._actions[row] = []
         return env.reset(seed=int(self._seeds[row]))[0]
 

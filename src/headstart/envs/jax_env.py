@@ -83,6 +83,7 @@ class View(NamedTuple):
     domain: Domain
     """For what it shows of its parameters."""
     expert: str | None
+    horizon: int
 
 
 class JaxVectorEnv(AbstractVectorEnv):
@@ -93,7 +94,7 @@ class JaxVectorEnv(AbstractVectorEnv):
     ):
         super().__init__(environment, domain, num, seed, expert)
         shown = Domain(domain.environment, domain.shows, domain.shows_critic)
-        self._view = View(environment, shown, expert)
+        self._view = View(environment, shown, expert, self.spec.horizon)
         values = jnp.asarray(self.values, jnp.float32)
         shape = jax.eval_shape(partial(_fresh, environment), values, self._key)
         state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
@@ -314,7 +315,7 @@ def _advanced(
     state, reward, terminated = act(running.state, action, running.values, keys)
     reward, terminated = reward.astype(jnp.float32), terminated.astype(bool)
     age = running.age + 1
-    truncated = (age >= env.horizon) & ~terminated
+    truncated = (age >= view.horizon) & ~terminated
     ended = terminated | truncated
     running = _where(chosen, Running(state, age, ended, running.values), running)
     next_obs: PyTree = _observed(view, running, observe_key)

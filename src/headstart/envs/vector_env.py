@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from headstart.envs.environment import (
+    UNLIMITED,
     Environment,
     HostEnvironment,
     Reading,
@@ -36,6 +37,10 @@ from headstart.envs.spec import (
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
 from headstart.pytree import PyTree
+
+ENDLESS = 20_000
+"""Steps of one episode after which an environment that sets no horizon is taken for one that never
+ends."""
 
 
 class Step(NamedTuple):
@@ -249,7 +254,12 @@ class HostVectorEnv(AbstractVectorEnv):
         self._finite(stepped, "reward", reward)
         next_obs = self._read(stepped, reading)
         self._t[stepped] += 1
-        truncated = (truncated | (self._t[stepped] >= self.environment.horizon)) & ~terminated
+        truncated = (truncated | (self._t[stepped] >= self.spec.horizon)) & ~terminated
+        if self.spec.horizon == UNLIMITED and self._t.max() >= ENDLESS:
+            raise SimulationError(
+                f"an episode of {self.environment.name} has not ended after {ENDLESS} steps: give "
+                "its domain a horizon, as in horizon = 1000, or wrap it in a TimeLimit"
+            )
         obs = next_obs
         self._over[stepped] = terminated | truncated
         if rows is None:
@@ -371,7 +381,7 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
             "of that name: rename the environment's"
         )
     groups |= added
-    return EnvSpec(environment.name, groups, actions, environment.horizon)
+    return EnvSpec(environment.name, groups, actions, domain.horizon or environment.horizon)
 
 
 def _of_parameters(declared: list[Parameter], names: tuple[str, ...]) -> Group:

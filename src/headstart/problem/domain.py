@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.errors import HeadstartError
 from headstart.problem import distributions
+from headstart.problem.access import is_count
 from headstart.problem.distributions import Choice, Distribution, Fixed, Product
 
 
@@ -25,16 +26,19 @@ class Domain:
         environment: its name, as `headstart list` has it, `gym:ID`, or `module:function`.
         shows: parameters that the policy is shown, as the observation group `context`.
         shows_critic: parameters that only the critic is shown, as the group `privileged`.
+        horizon: steps after which an episode is truncated, if the environment's are not to be.
         parameters: a number or a distribution for each parameter that is not nominal.
 
     Raises:
-        HeadstartError: a value is neither, or what is shown is not a list of names.
+        HeadstartError: a value is neither, or what is shown is not a list of names, or the horizon
+            is not a whole number.
     """
 
     environment: str
     parameters: Mapping[str, Distribution]
     shows: tuple[str, ...]
     shows_critic: tuple[str, ...]
+    horizon: int | None
 
     def __init__(
         self,
@@ -42,9 +46,13 @@ class Domain:
         /,
         shows: Sequence[str] = (),
         shows_critic: Sequence[str] = (),
+        horizon: int | None = None,
         **parameters: object,
     ):
         object.__setattr__(self, "environment", environment)
+        if horizon is not None and not (is_count(horizon) and horizon):
+            raise HeadstartError(f"horizon must be a whole number of steps ≥ 1, got {horizon!r}")
+        object.__setattr__(self, "horizon", horizon)
         parsed = {name: distributions.parse(value) for name, value in parameters.items()}
         object.__setattr__(self, "parameters", parsed)
         for name, shown in (("shows", shows), ("shows_critic", shows_critic)):
@@ -61,13 +69,15 @@ class Domain:
         parameters: Mapping[str, object],
         shows: Sequence[str] = (),
         shows_critic: Sequence[str] = (),
+        horizon: int | None = None,
     ) -> "Domain":
         """A domain from a mapping of parameters."""
         named: Any = parameters
-        return Domain(environment, shows, shows_critic, **named)
+        return Domain(environment, shows, shows_critic, horizon, **named)
 
     def __hash__(self):
-        return hash((self.environment, *self.parameters.items(), self.shows, self.shows_critic))
+        more = self.shows, self.shows_critic, self.horizon
+        return hash((self.environment, *self.parameters.items(), *more))
 
     @property
     def distribution(self) -> Product:
@@ -81,16 +91,18 @@ class Domain:
 
     def with_parameters(self, **parameters: object) -> "Domain":
         """The same environment with some parameters replaced or added."""
-        return self._with({**self.parameters, **parameters})
+        return self.with_only({**self.parameters, **parameters})
 
     def at_mean(self) -> "Domain":
         """The single MDP in the middle: every distribution replaced by its mean, or by the one of
         its values that is nearest to it."""
         middles = {name: _middle(marginal) for name, marginal in self.parameters.items()}
-        return self._with(middles)
+        return self.with_only(middles)
 
-    def _with(self, parameters: Mapping[str, object]) -> "Domain":
-        return Domain.of(self.environment, parameters, self.shows, self.shows_critic)
+    def with_only(self, parameters: Mapping[str, object]) -> "Domain":
+        """The same environment with these parameters alone."""
+        more = self.shows, self.shows_critic, self.horizon
+        return Domain.of(self.environment, parameters, *more)
 
     def as_table(self) -> dict[str, Any]:
         """Plain types, as in a problem's TOML file and in `config.json`."""
@@ -100,11 +112,13 @@ class Domain:
             "environment": self.environment,
             **parameters,
             **{name: names for name, names in shown.items() if names},
+            **({} if self.horizon is None else {"horizon": self.horizon}),
         }
 
     def __str__(self):
         shown = (f"{name}={_show(d)}" for name, d in self.parameters.items())
         told = f", showing {', '.join(self.shows)}" if self.shows else ""
+        told += "" if self.horizon is None else f", {self.horizon} steps long"
         return f"{self.environment}({', '.join(shown)}){told}"
 
 

@@ -1,5 +1,6 @@
 """What an environment promises: seeds, and parameters that do what they say."""
 
+import itertools
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from headstart import envs
-from headstart.envs.environment import Environment
+from headstart.envs.environment import UNLIMITED, Environment
 from headstart.envs.spec import Actions, Obs, Parameter
 from headstart.envs.vector_env import AbstractVectorEnv, TimeStep
 from headstart.experience.unroll import begin, play
@@ -18,6 +19,8 @@ from headstart.problem import Domain
 from headstart.testing.finding import Finding, hold
 
 STEPS = 60
+LONG = 5_000
+"""Steps after which an episode is not waited for."""
 COPIES = 8
 PUSH = 8
 """Steps that an action is kept."""
@@ -66,6 +69,8 @@ def examine(name: str) -> list[Finding]:
         _finding("the same seed gives the same episode", nominal, again),
         _finding("another seed gives another", nominal, other, same=False),
     ]
+    if environment.horizon == UNLIMITED:
+        findings.append(_ends(environment))
     for parameter, declared in environment.parameters.items():
         findings += _examine_parameter(environment, parameter, declared, nominal)
     return findings + _examine_masses(environment)
@@ -98,6 +103,23 @@ def _examine_parameter(
         _finding(f"{name} comes back to nominal", restored[0], restored[2]),
         _finding(f"{name} does not compound over resets", restored[1], twice),
     ]
+
+
+def _ends(environment: Environment) -> Finding:
+    """Whether an episode of an environment that sets no horizon comes to an end."""
+    running = envs.start(Domain(environment.name), 1, 0)
+    policy = Pushes(running.spec.actions)
+    playing = play(policy, running, begin(policy, running), jax.random.key(0))
+    ended = any(
+        (played.step.terminated | played.step.truncated).any()
+        for played in itertools.islice(playing, LONG)
+    )
+    return Finding(
+        "an episode ends",
+        ended,
+        "" if ended else f"none did in {LONG} steps: give its domains a horizon, as in "
+        "horizon = 1000, or wrap it in a TimeLimit",
+    )  # fmt: skip
 
 
 def _examine_masses(environment: Environment) -> list[Finding]:

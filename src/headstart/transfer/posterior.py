@@ -265,7 +265,7 @@ def _fit(
             fitted[name] = truncated(mean[i], max(std[i], 1e-4 * (high - low)), low, high)
     names = list(prior.parameters)
     return Fit(
-        Domain.of(prior.environment, fitted, prior.shows, prior.shows_critic),
+        prior.with_only(fitted),
         dict(zip(names, mean.tolist(), strict=True)),
         dict(zip(names, std.tolist(), strict=True)),
         (covariance / scale / scale[:, None]).tolist(),
