@@ -1,11 +1,13 @@
+import hashlib
 import json
 import pickle
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from headstart.errors import HeadstartError, KnowledgeError
-from headstart.knowledge import Knowledge
+from headstart.knowledge import Knowledge, digest
 
 
 @pytest.fixture
@@ -67,8 +69,42 @@ def damage_old(folder):
 
 
 def damage_manifest(folder):
+    forged(folder, parts={"policy": ["nothing"]})
+
+
+def damage_facts(folder):
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": {"policy": ["nothing"]}}))
+    path.write_text(path.read_text().replace("hidden", "hiddem"))
+
+
+def damage_deep(folder):
+    (folder / "manifest.json").write_text('{"a":' * 99_999)
+
+
+def damage_long(folder):
+    (folder / "manifest.json").write_text('{"format": ' + "9" * 9999 + "}")
+
+
+def damage_infinite(folder):
+    (folder / "manifest.json").write_text('{"format": 1e400}')
+
+
+def damage_list(folder):
+    (folder / "manifest.json").write_text("[4]")
+
+
+def damage_weights(folder):
+    """Whole, and with a digest that fits, but not finite."""
+    weights = save({"policy/w": np.array([1.0, np.inf])})
+    (folder / "weights.safetensors").write_bytes(weights)
+    forged(folder, sha256=hashlib.sha256(weights).hexdigest(), parts={"policy": ["w"]})
+
+
+def forged(folder, **changes):
+    """A manifest with a digest that fits, as a stranger could make it."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(manifest | {"digest": digest(manifest)}))
 
 
 def damage_json(folder):
@@ -92,11 +128,17 @@ class Trap:
         (damage_truncate, "damaged: .* bytes"),
         (damage_flip, "do not match the manifest"),
         (damage_pickle, "pickle, which could run code"),
-        (damage_version, "format 99, and this version of Headstart reads 3"),
-        (damage_old, r"format 2, .* reads 3 \(Headstart 0.1 reads 2\)"),
+        (damage_version, "format 99, and this version of Headstart reads 4"),
+        (damage_old, r"format 2, .* reads 4 \(Headstart 0.1 reads 2\)"),
         (damage_manifest, "does not fit the weights"),
-        (damage_json, "is not JSON"),
-        (damage_missing, "No such file"),
+        (damage_json, "manifest.json is damaged: Expecting property name"),
+        (damage_facts, "manifest.json is damaged: it does not match its own digest"),
+        (damage_deep, "manifest.json is damaged: maximum recursion"),
+        (damage_long, "manifest.json is damaged: Exceeds the limit"),
+        (damage_infinite, "manifest.json is damaged: 1e400 is not a finite number"),
+        (damage_list, "manifest.json is damaged: it holds no object"),
+        (damage_weights, "policy/w holds numbers that are not finite"),
+        (damage_missing, "it has no weights.safetensors"),
     ],
 )
 def test_damage_is_named_and_runs_nothing(knowledge, tmp_path, damage, says):
@@ -105,3 +147,17 @@ def test_damage_is_named_and_runs_nothing(knowledge, tmp_path, damage, says):
     with pytest.raises(KnowledgeError, match=says):
         Knowledge.load(tmp_path / "k")
     assert not Trap.sprung
+
+
+def test_what_is_not_finite_is_not_saved(tmp_path):
+    learned = Knowledge({"policy": {"w": np.array([0.0, np.nan])}})
+    with pytest.raises(
+        KnowledgeError, match="policy/w holds numbers that are not finite: learning"
+    ):
+        learned.save(tmp_path / "k")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_another_type_are_refused(knowledge):
+    with pytest.raises(KnowledgeError, match="critic/w holds int64, and float32 is needed"):
+        knowledge.graft("critic", {"w": np.zeros(3, np.float32)})

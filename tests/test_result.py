@@ -1,3 +1,6 @@
+import json
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import t, trim_mean, ttest_ind
@@ -153,7 +156,7 @@ def test_results_round_trip_and_damage_is_named(tmp_path):
     assert read == result([1, 2, 3, 4])
     assert read.shots[0].score == 1
     path.write_text('{"problem": 1}')
-    with pytest.raises(HeadstartError, match="is not a result"):
+    with pytest.raises(HeadstartError, match="is damaged: it has no method"):
         Result.read(path)
     with pytest.raises(HeadstartError, match="cannot read"):
         Result.read(tmp_path / "absent.json")
@@ -170,3 +173,40 @@ def test_a_contrast_scales_what_it_weighs():
     reach = t.ppf(0.975, freedom) * np.sqrt(sum(squares))
     assert three.value == pytest.approx(np.mean(a) - 0.3 * np.mean(b) - 0.7 * np.mean(c))
     assert three.high - three.value == pytest.approx(reach)
+
+
+SWEPT = {"parameter": "mass", "value": 1.0, "zero_shot": [2.0]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": -1}, "seed is damaged: '-1' is not <class 'int'>"),
+        ({"seed": True}, "seed is damaged: 'True' is not"),
+        ({"source": {"steps": -5, "episodes": 1}}, "source.steps is damaged: '-5' is not"),
+        ({"source": {"steps": 5}}, "source has no episodes"),
+        ({"target": {"steps": 5, "episodes": 1}}, "target has no observations"),
+        ({"target": []}, "target is damaged: '[]' is not"),
+        ({"shots": []}, "a result has shots, and each has returns"),
+        ({"shots": [{"episodes": 0, "steps": 0, "returns": []}]}, "each has returns"),
+        ({"shots": [{"episodes": 0, "steps": 0, "returns": ["9"]}]}, "returns is damaged: '9'"),
+        ({"shots": [{"episodes": 0, "steps": 0}]}, "it has no returns"),
+        (
+            {"shots": [{"episodes": 0, "steps": 0, "returns": [float("nan")]}]},
+            "NaN is not a finite",
+        ),
+        ({"shots": [3]}, "shots is damaged: it holds no object"),
+        ({"sweep": [{"value": 1.0}]}, "sweep is damaged: it has no parameter"),
+        ({"sweep": [SWEPT | {"zero_shot": ["x"]}]}, "zero_shot is damaged: 'x' is not"),
+        ({"shot": 3}, "unknown field 'shot': did you mean 'shots'?"),
+        ({"versions": {"jax": 1}}, "versions.jax is damaged: '1' is not <class 'str'>"),
+    ],
+)
+def test_a_record_that_is_none_is_refused(change, says, tmp_path):
+    whole = result([1, 2, 3, 4])
+    (tmp_path / "whole.json").write_bytes(whole.dumps())
+    assert Result.read(str(tmp_path / "whole.json")) == whole
+    table = json.loads(whole.dumps()) | change
+    (tmp_path / "result.json").write_text(json.dumps(table))
+    with pytest.raises(HeadstartError, match=re.escape(says)):
+        Result.read(tmp_path / "result.json")

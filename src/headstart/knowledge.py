@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.errors import KnowledgeError, unknown
+from headstart import records
+from headstart.errors import HeadstartError, KnowledgeError, unknown
 from headstart.pytree import PyTree
 
-FORMAT = 3
+FORMAT = 4
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 Tree = TypeVar("Tree")
 
 
@@ -36,10 +38,19 @@ class Knowledge:
         Raises:
             KnowledgeError: the part is absent, or its leaves have other names or shapes.
         """
-        if part not in self.parts:
+        check_leaves(onto, self.part(part), part)
+        return load_leaves(onto, self.part(part), part)
+
+    def part(self, name: str) -> Mapping[str, np.ndarray]:
+        """The leaves of a part.
+
+        Raises:
+            KnowledgeError: the part is absent.
+        """
+        if name not in self.parts:
             held = ", ".join(self.parts) or "nothing"
-            raise KnowledgeError(f"this knowledge has no {part!r}: it holds {held}")
-        return load_leaves(onto, self.parts[part], part)
+            raise KnowledgeError(f"this knowledge has no {name!r}: it holds {held}")
+        return self.parts[name]
 
     def graft_held(self, part: str, onto: Tree) -> Tree:
         """The same where this knowledge holds the part; `onto` as it is where it does not.
@@ -69,24 +80,30 @@ class Knowledge:
         return Knowledge({**self.parts, part: leaves(tree)}, self.metadata)
 
     def save(self, folder: Path | str) -> None:
-        """Write `folder` whole or not at all."""
+        """Write `folder` whole or not at all.
+
+        Raises:
+            KnowledgeError: a number in it is not finite.
+        """
         from safetensors.numpy import save
 
         folder = Path(folder)
+        self.check_finite(str(folder))
 
         flat = joined(self.parts)
         weights = save({name: np.array(array, order="C") for name, array in flat.items()})
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "sha256": hashlib.sha256(weights).hexdigest(),
             "parts": {part: sorted(leaves) for part, leaves in self.parts.items()},
             "metadata": dict(self.metadata),
         }
+        manifest["digest"] = digest(json.loads(json.dumps(manifest)))
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_synced(partial / "weights.safetensors", weights)
-        write_synced(partial / "manifest.json", json.dumps(manifest, indent=2).encode())
+        write_synced(partial / WEIGHTS, weights)
+        write_synced(partial / MANIFEST, json.dumps(manifest, indent=2).encode())
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
 
@@ -102,17 +119,18 @@ class Knowledge:
         from safetensors.numpy import load
 
         folder = Path(folder)
+        for name in (MANIFEST, WEIGHTS):
+            if not (folder / name).is_file():
+                raise KnowledgeError(f"{folder} is not a knowledge folder: it has no {name}")
         try:
-            manifest = json.loads((folder / "manifest.json").read_bytes())
-            weights = (folder / "weights.safetensors").read_bytes()
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise KnowledgeError(f"{folder}/manifest.json is not JSON: {error}") from None
+            manifest = records.read(folder / MANIFEST)
+            weights = (folder / WEIGHTS).read_bytes()
         except OSError as error:
-            raise KnowledgeError(
-                f"{folder} is not a knowledge folder: {error.strerror}: {error.filename}"
-            ) from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            found = manifest.get("format") if isinstance(manifest, dict) else None
+            raise KnowledgeError(f"cannot read {folder}: {error.strerror}") from None
+        except HeadstartError as error:
+            raise KnowledgeError(str(error)) from None
+        found = manifest.pop("format", None)
+        if found != FORMAT:
             raise KnowledgeError(
                 f"{folder} is of format {found!r}, and this version of Headstart reads {FORMAT}"
                 f"{' (Headstart 0.1 reads 2)' if found == 2 else ''}: train again, or use the "
@@ -121,23 +139,47 @@ class Knowledge:
         if hashlib.sha256(weights).hexdigest() != manifest.get("sha256"):
             kind = "a pickle, which could run code" if weights[:1] == b"\x80" else "damaged"
             raise KnowledgeError(
-                f"{folder}/weights.safetensors is {kind}: {len(weights)} bytes that do not match "
+                f"{folder}/{WEIGHTS} is {kind}: {len(weights)} bytes that do not match "
                 "the manifest; fetch it again, or train again"
+            )
+        if digest(manifest) != manifest.get("digest"):
+            raise KnowledgeError(
+                f"{folder}/{MANIFEST} is damaged: it does not match its own digest; fetch it "
+                "again, or train again"
             )
         try:
             flat = load(weights)
         except (SafetensorError, ValueError, KeyError) as error:
-            raise KnowledgeError(f"{folder}/weights.safetensors is damaged: {error}") from None
+            raise KnowledgeError(f"{folder}/{WEIGHTS} is damaged: {error}") from None
         try:
             parts = {
                 str(part): {str(name): flat[f"{part}/{name}"] for name in names}
                 for part, names in manifest["parts"].items()
             }
-            return Knowledge(parts, dict(manifest["metadata"]))
+            knowledge = Knowledge(parts, dict(manifest["metadata"]))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise KnowledgeError(
                 f"{folder}: the manifest does not fit the weights: {error}"
             ) from None
+        knowledge.check_finite(str(folder))
+        return knowledge
+
+    def check_finite(self, where: str) -> None:
+        """Raises:
+        KnowledgeError: a number in a part is not finite.
+        """
+        for name, array in joined(self.parts).items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise KnowledgeError(
+                    f"{where}: {name} holds numbers that are not finite: learning has diverged; "
+                    "lower the learning rate and train again"
+                )
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """Of a manifest without its own digest and its format."""
+    stated = {k: v for k, v in manifest.items() if k not in ("digest", "format")}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def leaves(tree: PyTree) -> dict[str, np.ndarray]:
@@ -165,18 +207,38 @@ def load_leaves(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree
     import jax
     import jax.numpy as jnp
 
-    expected = leaves(tree)
+    check_leaves(tree, arrays, what, types=False)
+    order = [jnp.array(arrays[_path(p)]) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree), order)
+
+
+def check_leaves(
+    tree: PyTree, arrays: Mapping[str, np.ndarray], what: str, types: bool = True
+) -> None:
+    """Hold the leaves of a tree, of which there need be nothing but shapes, against arrays.
+
+    Raises:
+        KnowledgeError: a path is missing or too many, or shapes differ, or `types` of numbers.
+    """
+    import jax
+
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    expected: dict[str, Any] = {_path(path): leaf for path, leaf in found}
     for name in expected.keys() ^ arrays.keys():
         side = "lacks" if name in expected else "has an unknown"
         raise KnowledgeError(f"{what} {side} {name!r}: it was made by another kind of learner")
     for name, leaf in expected.items():
-        if leaf.shape != arrays[name].shape:
+        given = arrays[name]
+        if types and np.dtype(leaf.dtype) != given.dtype:
             raise KnowledgeError(
-                f"{what}/{name} has shape {list(arrays[name].shape)}, and {list(leaf.shape)} is "
-                "needed: observations, actions and hidden layers must be those it was trained with"
+                f"{what}/{name} holds {given.dtype}, and {leaf.dtype} is needed: it was made by "
+                "another kind of learner"
             )
-    order = [jnp.array(arrays[_path(p)]) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    return jax.tree.unflatten(jax.tree.structure(tree), order)
+        if tuple(leaf.shape) != given.shape:
+            raise KnowledgeError(
+                f"{what}/{name} has shape {list(given.shape)}, and {list(leaf.shape)} is needed: "
+                "observations, actions and hidden layers must be those it was trained with"
+            )
 
 
 def joined(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:

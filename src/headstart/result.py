@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart import records
 from headstart.errors import HeadstartError
 
 PERCENTILES = (10, 50, 90)
@@ -41,6 +42,17 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """Evaluation returns where one of the target's parameters is another."""
+
+    parameter: str
+    value: float
+    zero_shot: list[float]
+    adapted: list[float] = field(default_factory=list[float])
+    """None where the policy was not adapted."""
+
+
+@dataclass(frozen=True)
 class Result:
     """One run of a method on a problem from one seed; `result.json`."""
 
@@ -53,7 +65,7 @@ class Result:
     seconds: dict[str, float]
     versions: dict[str, str]
     sweep: list[dict[str, Any]] = field(default_factory=list)
-    """Evaluation returns at each value of the swept parameter: `{"zero_shot", "adapted"}`."""
+    """At each value of the swept parameter, the fields of a `Swept`."""
 
     def dumps(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
@@ -63,13 +75,18 @@ class Result:
         """Raises:
         HeadstartError: the file is absent or is no result.
         """
-        try:
-            table = json.loads(Path(path).read_bytes())
-            return Result(**{**table, "shots": [Shot(**shot) for shot in table["shots"]]})
-        except OSError as error:
-            raise HeadstartError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise HeadstartError(f"{path} is not a result: {error}") from None
+        result = records.made(Result, records.read(path), str(path))
+        if not result.shots or not all(shot.returns for shot in result.shots):
+            raise HeadstartError(f"{path} is damaged: a result has shots, and each has returns")
+        for name, counted in (("source", result.source), ("target", result.target)):
+            for what in ("steps", "episodes"):
+                if what not in counted:
+                    raise HeadstartError(f"{path} is damaged: {name} has no {what}")
+        if "observations" not in result.target:
+            raise HeadstartError(f"{path} is damaged: target has no observations")
+        for row in result.sweep:
+            records.made(Swept, row, f"{path}: sweep")
+        return result
 
 
 def area(result: Result) -> float:

@@ -202,3 +202,30 @@ def test_a_policy_in_a_domain_that_it_does_not_fit_is_refused():
 def test_the_names_of_actors_are_those_of_their_classes():
     assert ACTORS.find("gaussian") is GaussianActor
     assert ACTORS.find("categorical") is CategoricalActor
+
+
+STATED = {"shape": [3], "kind": "vector", "choices": [], "encoder": "identity"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("hidden", [2**20, 2**20]),
+        ("hidden", [10**30]),
+        ("hidden", [8] * 101),
+        ("hidden", [-8]),
+        ("memory_size", 2**31),
+        ("groups", {"state": STATED | {"shape": [2**19]}}),
+        ("groups", {"state": STATED | {"shape": [1], "kind": "choice", "choices": [2**20]}}),
+        ("groups", {"state": STATED | {"shape": [0]}}),
+        ("actions", {"shape": [2**19], "choices": []}),
+        ("actions", {"shape": [], "choices": [2**64]}),
+        ("actions", {"shape": [-1], "choices": []}),
+    ],
+)
+def test_a_network_is_not_made_as_large_as_its_description_claims(place, value):
+    """The arrays that are there are counted first; 2²⁰ by 2²⁰ numbers would be four terabytes."""
+    held = knowledge_of(policy_with("gaussian", {"state": VECTOR}))
+    stated = dict(held.metadata["policy"]) | {place: value}
+    with pytest.raises(KnowledgeError, match="describes no policy|is needed|lacks|unknown"):
+        policy_from(Knowledge(held.parts, {"policy": stated}))

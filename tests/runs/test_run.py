@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -336,3 +337,67 @@ def test_fields_of_the_problem_and_of_the_label_and_flags(tmp_path):
     flagged = make_job(TRACK, "epopt", 0, tmp_path, {"learner.hidden": ["8", "8"]})
     assert flagged.method.learner.hidden == (8, 8)
     assert flagged.folder == tmp_path / "track" / "epopt" / "0"
+
+
+@pytest.mark.parametrize("method", ["source-only", "scratch"])
+@pytest.mark.parametrize("learner", [small.PPO, small.DQN | {"n_step": 1}])
+def test_a_run_that_diverges_fails_by_name(learner, method, tmp_path):
+    """With actions to choose from, nothing else would show it: numbers that are not any still have
+    a largest."""
+    cart = Domain("gym:CartPole-v1")
+    problem = replace(
+        TRACK, source=cart, target=cart, sweep={}, learner=learner | {"learning_rate": 1e30},
+        access=Access(shots=(0, 40)), methods={"source-only": {"steps": 1024},
+                                               "scratch": {"episodes_per_update": 4}},
+    )  # fmt: skip
+    job = make_job(problem, method, 0, tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="learning has diverged"):
+        run(job)
+    assert not (job.folder / "result.json").exists()
+
+
+def test_a_checkpoint_that_is_damaged_is_not_resumed_from(tmp_path):
+    job = job_in(tmp_path, "source-only", steps=2000)
+    prepare(job, resume=False)
+    keeper = Checkpointer(job.folder)
+    keeper.save({"loop/stage": np.array(0)}, [])
+    path = job.folder / checkpointer.CHECKPOINT
+    data = path.read_bytes()
+    for i in (0, len(data) // 2, len(data) - 1):
+        damaged = bytearray(data)
+        damaged[i] ^= 1
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(HeadstartError, match=f"{path} is damaged: remove it"):
+            run(job)
+    path.write_bytes(data[:-1])
+    with pytest.raises(HeadstartError, match=f"{path} is damaged: remove it"):
+        run(job)
+
+
+@pytest.mark.parametrize(
+    ("spent", "says"),
+    [
+        ({"source": {"steps": -1}}, "spent: source.steps is damaged: '-1' is not"),
+        ({"source": {"steps": 1.5}}, "is not <class 'int'>"),
+        ({"source": {}}, "does not say observations of the source"),
+        ({"target": {"steps": 10**9}}, "made with 1000000000 steps of the target, and access al"),
+        ({"seconds": "9"}, "seconds is damaged: '9' is not <class 'float'>"),
+        (None, "it holds no object"),
+    ],
+)
+def test_what_a_donor_says_that_it_spent_is_held_against_the_access(spent, says, tmp_path):
+    job = job_in(tmp_path, "source-only")
+    prepare(job, resume=False)
+    run(job)
+    (job.folder / "result.json").unlink()
+    held = Knowledge.load(job.folder / "knowledge")
+    stated = held.metadata["spent"]
+    forged = spent
+    if spent:
+        ((name, value),) = spent.items()
+        kept = stated[name] if name != "seconds" and value else {}
+        forged = stated | {name: kept | value if isinstance(value, dict) else value}
+    replace(held, metadata=held.metadata | {"spent": forged}).save(job.folder / "knowledge")
+    with pytest.raises(HeadstartError, match=re.escape(says)):
+        run(job)

@@ -22,6 +22,7 @@ from headstart.learners.learner import (
     OnPolicyLearner,
     Progress,
     State,
+    check_learning,
 )
 from headstart.policies.policy import AbstractPolicy, ActorPolicy
 
@@ -140,6 +141,7 @@ def improve(
 
 def log_round(target: Target, tried: Episodes, log: Mapping[str, Any], total: int) -> None:
     """The record of one round of adaptation, of `total` episodes that there were to take."""
+    check_learning(log, target.steps)
     mean = float(tried.returns.mean())
     target.log(steps=target.steps, episodes=target.episodes, train_return=mean, **log)
     target.progress(total - (target.episodes_left or 0), total)

@@ -1,6 +1,7 @@
 """What a learner is, and how a method reaches into one."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -236,3 +237,15 @@ def check_accepts(learner: Learner, hooks: Iterable[str], who: str) -> None:
             f"{', '.join(sorted(learner.accepts)) or 'none'}): set algorithm in [learner], or "
             f"learner.algorithm for {who} alone"
         )
+
+
+def check_learning(log: Mapping[str, Any], steps: int) -> None:
+    """Raises:
+    HeadstartError: a loss is not finite.
+    """
+    for name, value in log.items():
+        if name.endswith("_loss") and not math.isfinite(value):
+            raise HeadstartError(
+                f"learning has diverged: after {steps} steps {name} is {float(value):g}; lower "
+                "learner.learning_rate or learner.reward_scale, or look for rewards that are huge"
+            )

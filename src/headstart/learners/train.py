@@ -37,6 +37,7 @@ from headstart.learners.learner import (
     Progress,
     State,
     check_accepts,
+    check_learning,
 )
 from headstart.policies.networks import rows
 from headstart.policies.policy import AbstractPolicy
@@ -167,6 +168,7 @@ def train(
         log |= learned
         iteration += 1
         if due:
+            check_learning(log, source.steps)
             taken = {} if reference is None or target is None else {"target_steps": target.steps}
             source.log(
                 steps=source.steps,

@@ -4,7 +4,6 @@ A folder of knowledge in place of pre-training: another run's, or one that `head
 `headstart skills` saved.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,10 +11,11 @@ from typing import ClassVar
 import jax
 from jaxtyping import PRNGKeyArray
 
+from headstart import records
 from headstart.envs.spec import SKILL, EnvSpec, check_entries
 from headstart.errors import HeadstartError
 from headstart.experience.source import Source, Target
-from headstart.knowledge import Knowledge, shapes
+from headstart.knowledge import MANIFEST, Knowledge, digest, shapes
 from headstart.methods.method import Method, trusted
 from headstart.policies.policy import described_spaces
 from headstart.transfer.skills import skill_of
@@ -33,7 +33,7 @@ class Pretrained(Method):
 
     @property
     def content(self) -> str:
-        return json.loads((Path(self.folder) / "manifest.json").read_bytes())["sha256"]
+        return digest(records.read(Path(self.folder) / MANIFEST))
 
     def held(self) -> Knowledge:
         """The knowledge, or one of its skills.

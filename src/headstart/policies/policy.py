@@ -5,7 +5,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group, check_entries
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
-from headstart.knowledge import Knowledge, leaves
+from headstart.knowledge import Knowledge, check_leaves, leaves
 from headstart.policies.actors import ACTORS, AbstractActor, GuidedActor
 from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
 from headstart.policies.memory import MEMORIES, AbstractMemory, Clock, Memory, renewed
@@ -296,7 +296,6 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
     groups, actions = described_spaces(knowledge)
     stated = knowledge.metadata["policy"]
     try:
-        key = jax.random.key(0)
         kinds = {name: str(table["encoder"]) for name, table in stated["groups"].items()}
         named = [(kind, ENCODERS) for kind in kinds.values()]
         standing = [(stated["network"], STANDING)] if "network" in stated else []
@@ -307,19 +306,54 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
                     f"the {registry.kind} {name!r} is code that did not come with Headstart: if "
                     "you trust it, load it in Python by policy_from(knowledge, trusted=[…])"
                 )
-        encoders = Encoders({name: built(kinds[name], groups[name], key) for name in groups})
-        size = int(stated["memory_size"])
-        memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
-        hidden = tuple(map(int, stated["hidden"]))
-        actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
-        for name, registry in standing:
-            actor = with_network(actor, registry.find(name)(actor.network, key))
-        if "guided" in stated:
-            actor, memory = GuidedActor(actor, actor, jnp.zeros(())), Clock(encoders.size)
+        hidden, size = tuple(map(int, stated["hidden"])), int(stated["memory_size"])
+        _check_sizes(groups, actions, (*hidden, size + 1))
+
+        def built_from(key: PRNGKeyArray) -> ActorPolicy:
+            encoders = Encoders({name: built(kinds[name], groups[name], key) for name in groups})
+            memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
+            actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
+            for name, registry in standing:
+                actor = with_network(actor, registry.find(name)(actor.network, key))
+            if "guided" in stated:
+                actor, memory = GuidedActor(actor, actor, jnp.zeros(())), Clock(encoders.size)
+            read = tuple((name, groups[name]) for name in encoders.reads)
+            return ActorPolicy(actor, encoders, memory, read, actions)
+
+        key = jax.random.key(0)
+        # What is claimed is held against what is there before any of it is made.
+        check_fits(eqx.filter_eval_shape(built_from, key), knowledge)
+        policy = built_from(key)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
-    read = tuple((name, groups[name]) for name in encoders.reads)
-    return grafted(ActorPolicy(actor, encoders, memory, read, actions), knowledge)
+    return grafted(policy, knowledge)
+
+
+MOST = 2**20
+"""Entries of a space or units of a layer, at most, in knowledge that is read."""
+
+
+def _check_sizes(groups: Mapping[str, Group], actions: Actions, layers: Sequence[int]) -> None:
+    """Raises:
+    ValueError: something is larger than any policy of ours, or is not there at all.
+    """
+    several = [layers, actions.shape, actions.choices]
+    several += [numbers for group in groups.values() for numbers in (group.shape, group.choices)]
+    if len(groups) > 1000 or len(layers) > 100 or any(len(sizes) > 1000 for sizes in several):
+        raise ValueError("it has too many parts")
+    if not all(0 < size <= MOST for sizes in several for size in sizes):
+        raise ValueError(f"a size is not between 1 and {MOST}")
+
+
+def check_fits(policy: ActorPolicy, knowledge: Knowledge) -> None:
+    """Hold the parts of a policy, of which there need be nothing but shapes, against knowledge.
+
+    Raises:
+        KnowledgeError: a part or a leaf is absent, or has another shape or type.
+    """
+    parts: dict[str, PyTree] = {"policy": {"actor": policy.actor, "memory": policy.memory}}
+    for part, tree in (parts | _by_part(policy.encoders)).items():
+        check_leaves(tree, knowledge.part(part), part)
 
 
 def grafted(policy: ActorPolicy, knowledge: Knowledge, every: bool = True) -> ActorPolicy:

@@ -1,10 +1,10 @@
 """Finished runs of several methods on one problem, as they lie on disk."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headstart import records
 from headstart.errors import HeadstartError
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
@@ -40,6 +40,11 @@ def read(folder: Path | str) -> Compared:
     found: dict[str, list[Result]] = {}
     for path in sorted(folder.glob("*/*/result.json")):
         result = Result.read(path)
+        if (result.method, str(result.seed)) != path.parent.parts[-2:]:
+            raise HeadstartError(
+                f"{path} is a result of {result.method}, seed {result.seed}: a run's folder is "
+                "METHOD/SEED, so remove it or put it where it belongs"
+            )
         found.setdefault(result.method, []).append(result)
     if not found:
         raise HeadstartError(
@@ -75,10 +80,10 @@ def _problem(folder: Path, results: Mapping[str, Sequence[Result]]) -> TransferP
         for result in runs:
             path = folder / label / str(result.seed) / "config.json"
             try:
-                config = json.loads(path.read_bytes())
+                config = records.read(path)
                 # What it sets for one method is nothing to the runs of another.
                 found = config["problem"] | {"methods": {}}, config["versions"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (KeyError, TypeError) as error:
                 raise HeadstartError(f"{path} is damaged: {error!r}") from None
             stated = found if stated is None else stated
             if found != stated:

@@ -1,5 +1,6 @@
 """What a killed run resumes from: arrays, states of environments, meters, and the log's length."""
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from headstart.envs.vector_env import AbstractVectorEnv, VectorEnv
+from headstart.errors import HeadstartError
 from headstart.knowledge import grouped, joined, write_atomically
 
+CHECKPOINT = Path("checkpoint", "state")
+"""The SHA-256 of what follows, and what follows: safetensors."""
+DIGEST = hashlib.sha256().digest_size
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 CHECKPOINT_SHARE = 0.05
 """Of the time, at most, that goes into checkpoints: a memory of images takes long to write."""
@@ -67,7 +72,8 @@ class Checkpointer:
         groups = {"arrays": arrays, "own": own}
         groups |= {f"env{i}": self._inner[handle].state() for i, handle in enumerate(envs)}
         data = {name: np.array(a, order="C") for name, a in joined(groups).items()}
-        write_atomically(self._folder / "checkpoint" / "state.safetensors", save(data))
+        state = save(data)
+        write_atomically(self._folder / CHECKPOINT, hashlib.sha256(state).digest() + state)
         self._saved = time.monotonic()
         self._save_took = self._saved - began
 
@@ -75,6 +81,9 @@ class Checkpointer:
         """The checkpoint that an earlier process left; nothing if there is none.
 
         The first call cuts the log back to it: what comes after is done, and logged, again.
+
+        Raises:
+            HeadstartError: it is damaged.
         """
         from safetensors.numpy import load
 
@@ -82,10 +91,16 @@ class Checkpointer:
             return None
         if self._found is None:
             log = self._folder / "log.jsonl"
-            checkpoint = self._folder / "checkpoint" / "state.safetensors"
+            checkpoint = self._folder / CHECKPOINT
             self._found, size = {}, 0
             if checkpoint.exists():
-                self._found = grouped(load(checkpoint.read_bytes()))
+                data = checkpoint.read_bytes()
+                digest, state = data[:DIGEST], data[DIGEST:]
+                if hashlib.sha256(state).digest() != digest:
+                    raise HeadstartError(
+                        f"{checkpoint} is damaged: remove it, and pre-training begins again"
+                    )
+                self._found = grouped(load(state))
                 own = self._found.pop("own")
                 self._began = time.monotonic() - float(own["seconds"])
                 size = int(own["log_size"])

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from headstart import configuration, envs
+from headstart import configuration, envs, records
 from headstart.errors import HeadstartError
 from headstart.knowledge import write_atomically
 from headstart.learners.learner import Learner
@@ -90,16 +90,16 @@ class Job:
         Raises:
             HeadstartError: it is no run, or its configuration is damaged.
         """
+        if not (folder / "config.json").is_file():
+            raise HeadstartError(f"{folder} is not a run: it has no config.json")
         try:
-            config = json.loads((folder / "config.json").read_bytes())
+            config = records.read(folder / "config.json")
             label, fields = config["method"]["name"], config["method"]["fields"]
             method = configuration.updated(METHODS.find(method_name(label))(), fields)
             problem = from_table(config["problem"])
             sinks = tuple(config["sinks"])
             return Job(problem, label, method, config["seed"], folder.parents[2], sinks)
-        except OSError as error:
-            raise HeadstartError(f"{folder} is not a run: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HeadstartError(f"{folder}/config.json is damaged: {error!r}") from None
 
 
@@ -191,7 +191,7 @@ def prepare(job: Job, resume: bool) -> bool:
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         if config.exists():
-            found = json.loads(config.read_bytes())
+            found = records.read(config)
             # What the problem sets for other methods is nothing to this run.
             found["problem"].pop("methods", None)
             same = json.loads(json.dumps(wanted))

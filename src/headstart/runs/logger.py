@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from headstart import records
+from headstart.errors import HeadstartError
 from headstart.knowledge import write_atomically
 from headstart.registry import Registry
 
@@ -48,15 +50,27 @@ class Logger:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """What a run has logged."""
-    return [json.loads(line) for line in _lines(folder / "log.jsonl")]
+    """What a run has logged.
+
+    Raises:
+        HeadstartError: the log is damaged.
+    """
+    log = folder / "log.jsonl"
+    try:
+        found = [json.loads(line) for line in _lines(log)]
+    except OSError as error:
+        raise HeadstartError(f"cannot read {log}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise HeadstartError(f"{log} is damaged: {error}") from None
+    return [records.fitted(row, dict[str, Any], str(log)) for row in found]
 
 
 def cut_to_pretraining(folder: Path) -> None:
     """Drop what adaptation wrote: it writes its own part anew."""
     log = folder / "log.jsonl"
     if log.exists():
-        kept = [line for line in _lines(log) if json.loads(line)["phase"] == "pretrain"]
+        logged = zip(rows(folder), _lines(log), strict=True)
+        kept = [line for row, line in logged if row.get("phase") == "pretrain"]
         write_atomically(log, b"".join(kept))
 
 

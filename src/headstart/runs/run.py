@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from headstart import envs
+from headstart import envs, records
 from headstart.envs.spec import SKILL
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, write_atomically
@@ -69,10 +69,10 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     pretrain_key, adapt_key = jax.random.split(jax.random.key(job.seed))
     logger = Logger(job.folder, job.sinks)
     knowledge = _pretrained(job, pretrain_key, logger, progress)
-    spent = knowledge.metadata["spent"]
+    spent = _spent(job, knowledge)
     cut_to_pretraining(job.folder)
     access, started = job.problem.access, time.monotonic()
-    frames = max(access.observations - spent["target"]["observations"], 0)
+    frames = max(access.observations - spent.target["observations"], 0)
     meter = Meter(frames, None, None if job.method.unlimited else access.shots[-1])
     source = CountedSource(job.problem.source, logger=logger, progress=progress, phase="retrain")
     allowance = Allowance(meter, behaviour=access.behaviour)
@@ -94,17 +94,46 @@ def _run(job: Job, progress: ShowProgress) -> Result:
         problem=job.problem.name,
         method=job.label,
         seed=job.seed,
-        source={k: spent["source"][k] + getattr(source.meter, k) for k in ("steps", "episodes")},
-        target={k: spent["target"][k] + v for k, v in meter.counts().items()},
+        source={k: spent.source[k] + getattr(source.meter, k) for k in ("steps", "episodes")},
+        target={k: spent.target[k] + v for k, v in meter.counts().items()},
         shots=scoring.shots,
         seconds={
-            "pretrain": spent["seconds"],
+            "pretrain": spent.seconds,
             "adapt": round(time.monotonic() - started - evaluating, 3),
             "evaluate": round(evaluating, 3),
         },
         versions=versions(),
         sweep=swept,
     )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What pre-training took, as it stands in the knowledge that it made."""
+
+    source: dict[str, int]
+    target: dict[str, int]
+    seconds: float
+
+
+def _spent(job: Job, knowledge: Knowledge) -> Spent:
+    """Raises:
+    HeadstartError: the knowledge does not say it, or it is more than access allows.
+    """
+    place, access = f"{job.folder}/knowledge", job.problem.access
+    spent = records.made(Spent, knowledge.metadata.get("spent"), f"{place}, spent")
+    allowed = {"observations": access.observations, "steps": access.steps}
+    for domain, taken in (("source", spent.source), ("target", spent.target)):
+        for what in (*allowed, "episodes"):
+            if what not in taken:
+                raise HeadstartError(f"{place} is damaged: it does not say {what} of the {domain}")
+    for what, most in allowed.items():
+        if spent.target[what] > most and not job.method.unlimited:
+            raise HeadstartError(
+                f"{place} was made with {spent.target[what]} {what} of the target, and access "
+                f"allows {most}: remove {job.folder}"
+            )
+    return spent
 
 
 def _fitted(job: Job, knowledge: Knowledge) -> Knowledge:
