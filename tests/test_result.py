@@ -195,6 +195,10 @@ SWEPT = {"parameter": "mass", "value": 1.0, "zero_shot": [2.0]}
             {"shots": [{"episodes": 0, "steps": 0, "returns": [float("nan")]}]},
             "NaN is not a finite",
         ),
+        (
+            {"shots": [{"episodes": 0, "steps": 0, "returns": [10**400]}]},
+            "returns is damaged: '1000",
+        ),
         ({"shots": [3]}, "shots is damaged: it holds no object"),
         ({"sweep": [{"value": 1.0}]}, "sweep is damaged: it has no parameter"),
         ({"sweep": [SWEPT | {"zero_shot": ["x"]}]}, "zero_shot is damaged: 'x' is not"),

@@ -4,6 +4,7 @@ should be, or one error says what is not.
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def fitted(value: Any, hint: Any, place: str) -> Any:
         return fitted(value, kind, place)
     fits = {
         int: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63,
-        float: isinstance(value, int | float) and not isinstance(value, bool),
+        float: isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max,
         str: isinstance(value, str),
         list: isinstance(value, list),
         dict: isinstance(value, dict),

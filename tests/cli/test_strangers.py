@@ -96,3 +96,45 @@ def test_a_report_imports_nothing_that_the_runs_name(place, finished, theirs, ca
     says = "is code that did not come with Headstart, and it would be run: if you trust"
     assert says in capsys.readouterr().err
     assert ran(theirs) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"method": "another"}, "is a result of another, seed 0: a run's folder is METHOD/SEED"),
+        ({"seed": 1}, "is a result of source-only, seed 1: a run's folder is METHOD/SEED"),
+        ({}, "its shots are not the problem's, 0"),
+        ({"source": {"steps": -5, "episodes": 1}}, "source.steps is damaged: '-5'"),
+    ],
+)
+def test_a_report_counts_no_result_of_another_run(change, says, finished, tmp_path, capsys):
+    copy = tmp_path / "hinge" / "source-only" / "0"
+    copy.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-r", finished.folder, copy], check=True)
+    table = json.loads((copy / "result.json").read_bytes())
+    change = change or {"shots": table["shots"] * 2}
+    (copy / "result.json").write_text(json.dumps(table | change))
+    assert main(["report", str(tmp_path / "hinge")]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gravity = " + "9" * 5000, "is not TOML: Exceeds the limit"),
+        ("gravity = " + "9" * 400, "a parameter is larger than any number that is computed with"),
+        ("gravity = {uniform = [1, 1" + "0" * 400 + "]}", "uniform.high is larger than any number"),
+        ("gravity = " + "[" * 20000, "is not TOML"),
+        (
+            "enviroment = 'hopper'",
+            "unknown key of [source] 'enviroment': did you mean 'environment'",
+        ),
+    ],
+)
+def test_a_problem_that_is_none_is_one_line(text, says, tmp_path, capsys):
+    domain = "" if "enviro" in text else 'environment = "cart-pole"\n'
+    (tmp_path / "p.toml").write_text(f"[source]\n{domain}{text}\n[target]\n{domain}")
+    assert main(["run", str(tmp_path / "p.toml"), "scratch"]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1

@@ -43,5 +43,5 @@ class Access:
 
 
 def is_count(value: object) -> bool:
-    """Whether it is a whole number ≥ 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Whether it is a whole number ≥ 0 that one could count to."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53

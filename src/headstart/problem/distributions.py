@@ -321,7 +321,7 @@ def parse(value: object) -> Distribution:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         raise HeadstartError(f"a parameter is a number or a distribution, not {value!r}")
     if isinstance(value, int | float | np.floating | np.integer):
-        return Fixed(float(value))
+        return Fixed(_as_float(value, "a parameter"))
     if not isinstance(value, Mapping):
         if isinstance(value, tuple(KINDS.values())):
             return value  # pyright: ignore[reportReturnType]
@@ -354,6 +354,7 @@ def parse(value: object) -> Distribution:
                 isinstance(item, int | float) and not isinstance(item, bool),
                 f"{name}.{argument} must be a number, got {item!r}",
             )
+            _as_float(item, f"{name}.{argument}")
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in keywords.items()})
     except TypeError as error:
@@ -375,6 +376,13 @@ def _cumulative(z: float) -> float:
 
 def _density(z: float) -> float:
     return math.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+
+
+def _as_float(number: Any, what: str) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        raise HeadstartError(f"{what} is larger than any number that is computed with") from None
 
 
 def _require(condition: bool, message: str) -> None:

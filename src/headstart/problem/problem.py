@@ -124,7 +124,7 @@ def read(path: Path | str) -> TransferProblem:
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not only tomllib's own
         raise HeadstartError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise HeadstartError(f"cannot read {path}: {error.strerror}") from None

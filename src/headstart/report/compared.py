@@ -61,9 +61,17 @@ def read(folder: Path | str) -> Compared:
     configs = sorted(folder.glob("*/*/config.json"))
     unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
     results = {label: sorted(found[label], key=lambda r: r.seed) for label in order}
+    problem = _problem(folder, results)
+    for label, runs in results.items():
+        for result in runs:
+            if tuple(shot.episodes for shot in result.shots) != problem.access.shots:
+                raise HeadstartError(
+                    f"{folder / label / str(result.seed)}/result.json is damaged: its shots are "
+                    f"not the problem's, {', '.join(map(str, problem.access.shots))}"
+                )
     return Compared(
         folder,
-        _problem(folder, results),
+        problem,
         results,
         {label: Job.read(folder / label / str(runs[0].seed)) for label, runs in results.items()},
         {
