@@ -43,7 +43,7 @@ def run_command(options: argparse.Namespace, fields: dict[str, Any]) -> None:
     job = make_job(problem, options.method, options.seed, options.out, fields, sinks)
     if prepare(job, options.resume):
         print(f"already finished: {job.folder / 'result.json'}")
-    with bars(f"{job.label}, seed {job.seed}") as progress:
+    with bars(f"{job.label}, seed {job.seed}", job.folder) as progress:
         result = run.run(job, progress)
     for shot in result.shots:
         print(f"{shot.episodes:>6} target episodes: return {shot.score:9.1f}")
