@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ import small
 from headstart import Access, Domain, HeadstartError, TransferProblem, knowledge
 from headstart.knowledge import Knowledge
 from headstart.learners import train
+from headstart.policies.policy import policy_from
 from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import Job, make_job, prepare
@@ -401,3 +403,13 @@ def test_what_a_donor_says_that_it_spent_is_held_against_the_access(spent, says,
     replace(held, metadata=held.metadata | {"spent": forged}).save(job.folder / "knowledge")
     with pytest.raises(HeadstartError, match=re.escape(says)):
         run(job)
+
+
+def test_a_policy_that_is_changed_after_it_was_yielded_was_another(tmp_path):
+    """It is evaluated only when the next one comes."""
+    job = make_job(replace(TRACK, sweep={}, methods={}), "own:Rewriting", 0, tmp_path)
+    prepare(job, resume=False)
+    run(job)
+    first, last = (policy_from(Knowledge.load(job.folder / n)) for n in ("zero_shot", "adapted"))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(first.actor))
+    assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(last.actor))

@@ -155,6 +155,10 @@ def _percentiles(entropy: np.ndarray) -> list[float]:
     return np.percentile(entropy, PERCENTILES).round(4).tolist()
 
 
+def _kept(leaf: Any) -> Any:
+    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf  # JAX's cannot be changed
+
+
 class Scoring:
     """The policies that `adapt` yields, evaluated at the problem's shots."""
 
@@ -188,7 +192,8 @@ class Scoring:
         self._logger.log({"phase": "carried", "entropy": _percentiles(entropy)})
 
     def take(self, policy: ActorPolicy, meter: Meter) -> None:
-        """The next policy, and what had been taken of the target for it."""
+        """The next policy, as it is now, and what had been taken of the target for it."""
+        policy = jax.tree.map(_kept, policy)
         if self._policies:
             self._report_until(meter.episodes)
         self._policies = [*self._policies[:1], policy]
