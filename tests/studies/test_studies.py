@@ -20,6 +20,7 @@ from headstart.studies import (
     finetune_collapse,
     first_run,
     maxent_hallway,
+    primacy,
     smerl_obstacle,
     source_kept,
 )
@@ -465,3 +466,32 @@ def test_what_skills_are_worth_follows_the_numbers():
     assert holds(DIAYN=30, SCRATCH=20, FRESH=30) == [False, False]
     assert holds(SCRATCH=20) == [False, False]
     assert holds() == [False, False]
+
+
+def primed(**changed):
+    """Five seeds an arm, a little apart after the last episode, and all the same before."""
+    at = {"FRESH": 2500.0, "FEW": 2400.0, "BIASED": -600.0, "RESET": 1500.0} | changed
+    arms = {
+        getattr(primacy, name): {
+            "returns": [[-400.0] * 6 + [score + w] for w in (-50, -20, 0, 20, 50)],
+            "temperature": [0.1] * 5,
+        }
+        for name, score in at.items()
+    }
+    return {"shots": primacy.SHOTS, "arms": arms}
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails"),
+    [
+        ({}, []),
+        ({"FRESH": -600.0}, [0]),
+        ({"FEW": -620.0}, [1]),
+        ({"RESET": -590.0}, [2]),
+        ({"BIASED": 2500.0}, [0, 1, 2]),
+    ],
+)
+def test_the_primeds_claims_follow_the_numbers(changed, fails):
+    claims = primacy.claims(primed(**changed))
+    assert [i for i, claim in enumerate(claims) if not claim.holds] == fails
+    assert "-600" in primacy.shown(primed())

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -156,7 +156,7 @@ def _percentiles(entropy: np.ndarray) -> list[float]:
 
 
 def _kept(leaf: Any) -> Any:
-    return np.array(leaf) if isinstance(leaf, np.ndarray) else leaf  # JAX's cannot be changed
+    return cast(Any, leaf).copy() if isinstance(leaf, np.ndarray) else leaf  # JAX's stay
 
 
 class Scoring:

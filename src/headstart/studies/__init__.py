@@ -32,6 +32,7 @@ STUDIES = {
     "maxent-hallway": "Pre-training that keeps every way open, or settles on one, and a hallway",
     "diayn-finetune": "Skills learned without a reward, and then a task for the best of them",
     "finetune-collapse": "Fine-tuning that loses what was carried, and a recipe that holds it",
+    "primacy": "Too many gradient steps on the first hundred transitions, and resets",
     "smerl-obstacle": "Five ways to solve the source, and then an obstacle on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
