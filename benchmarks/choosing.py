@@ -25,6 +25,7 @@ from headstart.studies.epopt_hopper import (
     worst,
 )
 from headstart.studies.maxent_hallway import ADAPTIVE, MAXENT
+from headstart.studies.primacy import BIASED, RESET
 from headstart.studies.smerl_obstacle import MOTOR, SMERL, TUNED, WALL, WIND
 from headstart.studies.source_kept import CLONED, COLUMNS, NAIVE, last
 
@@ -81,6 +82,7 @@ MANY = "many target episodes"
 WAYS = "a task that many ways solve, of which the target may leave one"
 UNPAID = "a place to practise in, and a task there that pays nothing until it is found"
 KEPT = "a source that is still to be done after the target is learned"
+SETTLED = "networks that took many gradient steps on few transitions"
 HIDDEN = "a body that is hidden and differs each time"
 
 ROWS = (
@@ -142,6 +144,8 @@ ROWS = (
         partial(last, name=CLONED, side="source"), partial(last, name=NAIVE, side="source")),
     Row(KEPT, "progressive", "source-kept", "the same", "finetune",
         partial(last, name=COLUMNS, side="source"), partial(last, name=NAIVE, side="source")),
+    Row(SETTLED, "finetune:reset_every=30;reset_layers=3", "primacy", "half-cheetah, 60 episodes",
+        "finetune", after(RESET, 60), after(BIASED, 60)),
     Row(HIDDEN, "a memory", "memory-and-context", "hopper's mass", "none",
         arm("mass: memory", "drawn"), arm("mass: neither", "drawn")),
 )  # fmt: skip

@@ -5,17 +5,18 @@ from the target. A method carries knowledge from one to the other. The target is
 result is the return on it after no, one, a few and many tries.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.envs.parameter import Parameter
 from headstart.errors import HeadstartError
+from headstart.jax_setup import prepare_jax
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.problem.distributions import Choice, Fixed, LogUniform, Normal, Uniform
 
 if TYPE_CHECKING:
+    from headstart.comparison import Comparison
     from headstart.policies.loaded import LoadedPolicy
 
 __version__ = "0.2.0"
@@ -30,8 +31,36 @@ __all__ = [
     "Parameter",
     "TransferProblem",
     "Uniform",
+    "compare",
     "load",
+    "prepare_jax",
 ]
+
+
+def compare(
+    problem: TransferProblem | str | Path, methods: Sequence[str] = (), **how: Any
+) -> "Comparison":
+    """Run methods on a problem, each from several seeds; see `headstart.comparison.compare`.
+
+        made = headstart.compare(problem, ["finetune", "scratch"], seeds=5)
+        made.table()    # a data frame
+        made.plot()     # a figure
+        made.report()   # an HTML file
+
+    Args:
+        problem: one, or the name of one, or its TOML file.
+        methods: as on the command line.
+        how: seeds, out, workers, engine, sinks.
+
+    Raises:
+        HeadstartError: a name does not exist, or a method does not suit.
+    """
+    prepare_jax()
+    from headstart import comparison
+    from headstart.problem.named import find
+
+    found = problem if isinstance(problem, TransferProblem) else find(str(problem))
+    return comparison.compare(found, methods, **how)
 
 
 def load(folder: str | Path, trusted: Sequence[str] = ()) -> "LoadedPolicy":
@@ -55,21 +84,3 @@ def load(folder: str | Path, trusted: Sequence[str] = ()) -> "LoadedPolicy":
     adapted = Path(folder) / "adapted"
     held = Knowledge.load(adapted if adapted.is_dir() else Path(folder))
     return LoadedPolicy(policy_from(held, trusted))
-
-
-def prepare_jax() -> None:
-    """Set, before JAX is imported, what the command line runs it with.
-
-    Compiled programs are kept in the user's cache; small matrix products stay on one thread, since
-    the other cores are for physics or for other runs. On an accelerator (JAX_PLATFORMS=cuda,cpu) a
-    run takes the memory that it needs, since others share it. Errors end with what they say, not
-    with advice of JAX's. What the user has set is left alone.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart" / "jax"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

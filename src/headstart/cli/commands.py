@@ -52,39 +52,24 @@ def run_command(options: argparse.Namespace, fields: dict[str, Any]) -> None:
 
 
 def compare_command(options: argparse.Namespace, _: Any) -> int:
-    from headstart import methods
+    from headstart.comparison import compare
     from headstart.problem.named import find
-    from headstart.runs.executors import executor, run_all
-    from headstart.runs.job import Job, make_job, prepare
-    from headstart.runs.progress import board
 
-    problem = find(options.problem)
-    labels = list(dict.fromkeys(options.methods or problem.methods or methods.METHODS))
-    wanted = bool(options.methods or problem.methods)
-    of: dict[str, list[Job]] = {}
-    for label in labels:
-        try:
-            of[label] = [
-                make_job(problem, label, seed, options.out, sinks=options.sink or ())
-                for seed in range(options.seeds)
-            ]
-        except HeadstartError as error:
-            if wanted or (label == labels[-1] and not of):
-                raise
-            print(f"headstart: {label} is left out: {error}", file=sys.stderr)
-    jobs = [job for seed in zip(*of.values(), strict=True) for job in seed]
-    todo = [job for job in jobs if not prepare(job, resume=True)]
-    with board(len(todo)) as watch:
-        failures = run_all(todo, executor(options.engine, options.workers), watch)
-    for failure in failures:
+    made = compare(
+        find(options.problem), options.methods, seeds=options.seeds, out=options.out,
+        workers=options.workers, engine=options.engine, sinks=options.sink or (),
+    )  # fmt: skip
+    for label, why in made.left_out.items():
+        print(f"headstart: {label} is left out: {why}", file=sys.stderr)
+    for failure in made.failures:
         print(
             f"headstart: {failure.job.folder} failed: {failure.reason}; run the same command "
             "again to go on with it",
             file=sys.stderr,
         )
-    if len(failures) < len(jobs):
-        _reported(options.out / problem.name)
-    return 1 if failures else 0
+    if any(made.folder.glob("*/*/result.json")):
+        _reported(made.folder)
+    return 1 if made.failures else 0
 
 
 def evaluate_command(options: argparse.Namespace, _: Any) -> None:

@@ -50,8 +50,8 @@ def main() -> None:
         end_with(os.getppid())
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {int(sys.argv[2])})
-    from headstart import prepare_jax
     from headstart.errors import HeadstartError
+    from headstart.jax_setup import prepare_jax
 
     prepare_jax()
     try:
