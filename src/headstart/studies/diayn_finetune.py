@@ -55,7 +55,7 @@ PROBLEMS = {
     WAY_OUT: _problem("way-out", Domain("maze", goal_x=4.3, goal_y=2.0), EPISODES, POINT, WALKED),
     BEHIND: _problem("behind", ROOM, EPISODES, POINT, WALKED),
 }
-SEEDS = {CHEETAH: range(10, 15), CORNER: range(20, 30), WAY_OUT: range(10, 20),
+SEEDS = {CHEETAH: range(10, 20), CORNER: range(20, 30), WAY_OUT: range(10, 20),
          BEHIND: range(10, 15)}  # fmt: skip
 THRESHOLDS = {CHEETAH: 600.0, CORNER: 28.0, WAY_OUT: 28.0, BEHIND: 28.0}
 """About half of what is had in the end."""
