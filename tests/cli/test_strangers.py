@@ -10,6 +10,7 @@ import pytest
 
 from headstart import Access, Domain
 from headstart.cli.main import main
+from headstart.knowledge import digest
 from headstart.runs.executors import LocalProcesses
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
@@ -90,7 +91,7 @@ def test_a_report_imports_nothing_that_the_runs_name(place, finished, theirs, ca
         manifest = copy / "adapted" / "manifest.json"
         held = json.loads(manifest.read_bytes())
         held["metadata"]["policy"]["groups"]["state"]["encoder"] = "evil:make"
-        manifest.write_text(json.dumps(held))
+        manifest.write_text(json.dumps(held | {"digest": digest(held)}))
     (copy / "config.json").write_text(json.dumps(config))
     assert main(["report", str(folder)]) == 2
     says = "is code that did not come with Headstart, and it would be run: if you trust"

@@ -107,7 +107,7 @@ def test_a_worker_says_in_one_line_what_is_wrong(tmp_path):
         text=True,
     )
     assert done.returncode != 0
-    assert done.stderr.strip().splitlines()[-1].endswith("is not a run: No such file or directory")
+    assert done.stderr.strip().splitlines()[-1].endswith("is not a run: it has no config.json")
 
 
 FRAMES = "Traceback (most recent call last):\n  File x\n    y\n"

@@ -293,7 +293,8 @@ def check_alike(source: EnvSpec, target: EnvSpec) -> None:
                 f"the source's observations ({name}) are {group} and the target's "
                 f"{target.groups[name]}: what is learned in one must fit the other"
             )
-        _check_named(f"observations ({name})", group.names, target.groups[name].names)
+        if name != CONTEXT:  # whose names are compared by who knows what is shown
+            _check_named(f"observations ({name})", group.names, target.groups[name].names)
     if source.actions != target.actions:
         raise HeadstartError(
             f"the source's actions are {source.actions} and the target's {target.actions}: what "

@@ -33,6 +33,9 @@ from headstart.policies.actors import GuidedActor
 from headstart.policies.memory import Clock
 from headstart.policies.policy import AbstractPolicy, ActorPolicy, policy_from
 
+ALL = 2.0**31
+"""Steps: more than an episode has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JumpStart(Standing):
@@ -92,7 +95,7 @@ class Guided:
 
     def __post_init__(self):
         self.left = self.method.stages
-        self.steps, self.longest = math.inf, 0
+        self.steps, self.longest = ALL, 0
         self.best: float | None = None
 
     def hooks(self, share: float) -> Hooks:
