@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import probes
 from headstart import Domain
 from headstart.runs.executors import LocalProcesses, error_in, run_all
 from headstart.runs.job import make_job, prepare
@@ -33,6 +34,24 @@ def test_workers_run_jobs_and_failures_stop_no_other(tmp_path, monkeypatch):
     assert (jobs[0].folder / "result.json").exists()
     assert not (jobs[1].folder / "result.json").exists()
     assert told[-1] == (2, 2)
+
+
+def test_a_worker_finds_what_the_user_has_written_where_they_are(tmp_path, monkeypatch):
+    """And no path leads there but the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    text = Path(probes.__file__).read_text()
+    Path("track_of_mine.py").write_text(text)
+    encoder = (
+        "\n\nfrom headstart.policies.encoders import Identity\n\n\nclass Mine(Identity): ...\n"
+    )
+    Path("encoder_of_mine.py").write_text(encoder)
+    here = Domain("track_of_mine:Track")
+    learner = TRACK.learner | {"encoders": ["state=encoder_of_mine:Mine"]}
+    problem = replace(TRACK, source=here, target=here, sweep={}, learner=learner)
+    (job,) = jobs_for(tmp_path / "runs", "source-only", problem=problem)
+    assert run_all([job], LocalProcesses(1)) == []
+    assert (job.folder / "result.json").exists()
 
 
 def test_a_killed_worker_is_named_and_its_run_goes_on_later(tmp_path, monkeypatch):

@@ -81,13 +81,16 @@ def find(name: str) -> "Environment":
 
 
 def module_of(name: str) -> str:
-    """The module in which an environment that exists is written."""
+    """The module in which an environment that exists is written, so that it can be imported."""
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name].partition(":")[0]
     if not name.startswith("gym:"):
+        import_here(name)
         return name.partition(":")[0]
     import gymnasium
 
+    if ":" in name.removeprefix("gym:"):
+        import_here(name)
     entry = gymnasium.spec(name.removeprefix("gym:")).entry_point
     return entry.partition(":")[0] if isinstance(entry, str) else type(entry).__module__
 

@@ -17,6 +17,7 @@ from headstart.learners.learner import Learner
 from headstart.methods import METHODS
 from headstart.methods.method import Method, trusted
 from headstart.problem import Domain, TransferProblem, from_table
+from headstart.registry import import_here
 from headstart.runs.checks import check
 from headstart.runs.logger import SINKS
 from headstart.usercode import digests
@@ -234,7 +235,10 @@ def code_of(method: Method, domains: Sequence[Domain]) -> dict[str, str]:
     """Digests of the user's own modules that a method, its learner or its domains are written
     in."""
     kinds = type(method), type(method.learner)
-    named = [path.partition(":")[0] for path in trusted(method.learner)]
+    own = trusted(method.learner)
+    for path in own:
+        import_here(path)
+    named = [path.partition(":")[0] for path in own]
     worlds = [envs.module_of(domain.environment) for domain in domains]
     return digests([*(kind.__module__ for kind in kinds), *named, *worlds])
 
