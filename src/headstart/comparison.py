@@ -1,9 +1,11 @@
 """Methods side by side on one problem: run, and looked at."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError
 from headstart.methods import METHODS
@@ -29,7 +31,7 @@ class Comparison:
     failures: list[Failure] = field(default_factory=list[Failure])
     """Runs that did not end well."""
 
-    @property
+    @cached_property
     def runs(self) -> Compared:
         """All that is finished, with what was logged.
 
@@ -58,14 +60,9 @@ class Comparison:
 
     def plot(self) -> "Figure":
         """Returns on the target over its episodes, with 95 % intervals over seeds."""
-        from headstart.report.figures import over_shots
+        from headstart.report import shots_figure
 
-        found = self.runs
-        returns = {
-            label: [[shot.score for shot in run.shots] for run in runs]
-            for label, runs in found.results.items()
-        }
-        return over_shots(found.problem.access.shots, returns)
+        return shots_figure(self.runs.results)
 
     def report(self) -> Path:
         """Write the report, one HTML file with everything inside."""
@@ -78,20 +75,17 @@ class Comparison:
         import pandas
 
         from headstart.report.figures import svg
-        from headstart.result import estimate
+        from headstart.report.table import rows
 
-        found = self.runs
-        shots = found.problem.access.shots
-        worth = {
-            label: {
-                f"after {shots[i]} episodes": f"{ends.value:.3g} {ends.interval}".strip()
-                for i in dict.fromkeys((0, len(shots) - 1))
-                for ends in [estimate([run.shots[i].score for run in runs])]
-            }
-            for label, runs in found.results.items()
+        problem, results, jobs = self.runs.problem, self.runs.results, self.runs.jobs
+        worth = rows(results, None, jobs)
+        ends = {0: "first", len(problem.access.shots) - 1: "last"}
+        columns = {
+            f"after {problem.access.shots[i]} episodes": [row[end] for row in worth]
+            for i, end in ends.items()
         }
-        table: Any = pandas.DataFrame.from_dict(worth, orient="index")
-        return svg(self.plot(), f"compare-{found.problem.name}") + table.to_html()
+        table = pandas.DataFrame(columns, index=[row["label"] for row in worth])
+        return svg(self.plot(), f"compare-{problem.name}") + table.to_html()
 
 
 def compare(
@@ -130,6 +124,7 @@ def compare(
             if wanted:
                 raise
             left_out[label] = str(error)
+            print(f"headstart: {label} is left out: {error}", file=sys.stderr)
     if not of:
         raise HeadstartError(f"no method can run here: {next(iter(left_out.values()))}")
     jobs = [job for seed in zip(*of.values(), strict=True) for job in seed]

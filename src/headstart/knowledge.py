@@ -38,8 +38,7 @@ class Knowledge:
         Raises:
             KnowledgeError: the part is absent, or its leaves have other names or shapes.
         """
-        check_leaves(onto, self.part(part), part)
-        return load_leaves(onto, self.part(part), part)
+        return load_leaves(onto, self.part(part), part, types=True)
 
     def part(self, name: str) -> Mapping[str, np.ndarray]:
         """The leaves of a part.
@@ -198,16 +197,18 @@ def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
     return {_path(path): tuple(leaf.shape) for path, leaf in found}
 
 
-def load_leaves(tree: Tree, arrays: Mapping[str, np.ndarray], what: str) -> Tree:
+def load_leaves(
+    tree: Tree, arrays: Mapping[str, np.ndarray], what: str, types: bool = False
+) -> Tree:
     """`tree` with each leaf replaced by the array of its path; the inverse of `leaves`.
 
     Raises:
-        KnowledgeError: a path is missing or too many, or the shapes differ.
+        KnowledgeError: a path is missing or too many, or shapes differ, or `types` of numbers.
     """
     import jax
     import jax.numpy as jnp
 
-    check_leaves(tree, arrays, what, types=False)
+    check_leaves(tree, arrays, what, types)
     order = [jnp.array(arrays[_path(p)]) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
     return jax.tree.unflatten(jax.tree.structure(tree), order)
 

@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import pytest
 
+import probes
 from headstart import Domain, HeadstartError, Uniform, envs
 from headstart.envs import vector_env
 from headstart.envs.environment import check_domain
@@ -368,3 +369,11 @@ def test_an_episode_that_does_not_end_says_so(monkeypatch):
     longer = envs.start(Domain("probes:Perpetual", horizon=60), 1, seed=0)
     longer.reset()
     assert [bool(longer.step(np.zeros((1, 1))).truncated[0]) for _ in range(60)].count(True) == 1
+
+
+@pytest.mark.parametrize("entry", [probes.Track, "probes:Track", lambda: probes.Track()])
+def test_the_module_of_what_is_registered_is_that_of_what_makes_it(entry, monkeypatch):
+    spec = gymnasium.envs.registration.EnvSpec("Registered-v0", entry_point=entry)
+    monkeypatch.setitem(gymnasium.registry, "Registered-v0", spec)
+    made_here = not isinstance(entry, str) and entry is not probes.Track
+    assert envs.module_of("gym:Registered-v0") == (__name__ if made_here else "probes")

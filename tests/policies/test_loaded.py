@@ -35,7 +35,7 @@ def saved(policy, folder):
 
 
 @pytest.mark.parametrize("memory", ["none", "gru"])
-@pytest.mark.parametrize("name", [*DISCRETE, *ACTING])
+@pytest.mark.parametrize("name", [*DISCRETE, *ACTING, "has_a_context"])
 def test_from_the_environments_own_observations_to_its_own_actions(name, memory, tmp_path):
     domain = Domain(f"probes:{name}")
     policy = policy_in(domain, memory)

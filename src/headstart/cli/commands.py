@@ -59,8 +59,6 @@ def compare_command(options: argparse.Namespace, _: Any) -> int:
         find(options.problem), options.methods, seeds=options.seeds, out=options.out,
         workers=options.workers, engine=options.engine, sinks=options.sink or (),
     )  # fmt: skip
-    for label, why in made.left_out.items():
-        print(f"headstart: {label} is left out: {why}", file=sys.stderr)
     for failure in made.failures:
         print(
             f"headstart: {failure.job.folder} failed: {failure.reason}; run the same command "
@@ -170,8 +168,7 @@ def _learned_in(knowledge: Path) -> Any:
             f"{knowledge} lies in no run that learned it: name the domain in which its skills are "
             "to be seen"
         ) from None
-    ours = domain.environment in envs.ENVIRONMENTS
-    if not ours and ":" in domain.environment.removeprefix("gym:"):
+    if envs.is_foreign(domain.environment):
         raise HeadstartError(
             f"the skills were learned in {domain.environment}, which is code that did not come "
             "with Headstart: if you trust it, name it as the domain"

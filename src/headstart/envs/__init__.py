@@ -1,7 +1,7 @@
 """Environments by name."""
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.errors import HeadstartError
 from headstart.problem.domain import Domain
@@ -56,7 +56,7 @@ def find(name: str) -> "Environment":
 
     if name.startswith("gym:"):
         identifier = name.removeprefix("gym:")
-        if ":" in identifier:  # Gymnasium imports what stands before it
+        if is_foreign(name):  # Gymnasium imports what stands before the second colon
             import_here(name)
         try:
             gymnasium.spec(identifier)
@@ -80,19 +80,23 @@ def find(name: str) -> "Environment":
     return made
 
 
+def is_foreign(name: str) -> bool:
+    """Whether code that did not come with Headstart, or Gymnasium, is imported to find it."""
+    return name not in ENVIRONMENTS and ":" in name.removeprefix("gym:")
+
+
 def module_of(name: str) -> str:
     """The module in which an environment that exists is written, so that it can be imported."""
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name].partition(":")[0]
-    if not name.startswith("gym:"):
+    if is_foreign(name):
         import_here(name)
+    if not name.startswith("gym:"):
         return name.partition(":")[0]
     import gymnasium
 
-    if ":" in name.removeprefix("gym:"):
-        import_here(name)
-    entry = gymnasium.spec(name.removeprefix("gym:")).entry_point
-    return entry.partition(":")[0] if isinstance(entry, str) else type(entry).__module__
+    entry: Any = gymnasium.spec(name.removeprefix("gym:")).entry_point
+    return entry.partition(":")[0] if isinstance(entry, str) else entry.__module__
 
 
 def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "AbstractVectorEnv":

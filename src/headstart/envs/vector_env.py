@@ -33,6 +33,7 @@ from headstart.envs.spec import (
     groups_of,
     is_plain,
     scaled,
+    unscaled,
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
@@ -346,13 +347,12 @@ class Shown:
         }
         """Columns of the parameters' values, by group."""
         self.low = np.array([p.low for p in declared.values()], np.float32)
-        self.range = np.array([p.high for p in declared.values()], np.float32) - self.low
+        self.high = np.array([p.high for p in declared.values()], np.float32)
 
     def __call__(self, values: Any) -> dict[str, Any]:
         """Groups `[rows, shown]` from values `[rows, parameters]`."""
         return {
-            group: 2 * (values[:, columns] - self.low[None, columns]) / self.range[None, columns]
-            - 1
+            group: unscaled(self.low[None, columns], self.high[None, columns], values[:, columns])
             for group, columns in self.groups.items()
         }
 

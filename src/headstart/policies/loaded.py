@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.envs.spec import CONTEXT, SKILL, Group, Obs, observed
+from headstart.envs.spec import CONTEXT, SKILL, Group, Obs, observed, unscaled
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError, unknown
 from headstart.policies.policy import TAKE_OUT_ONE, ActorPolicy, act
@@ -30,10 +30,14 @@ class LoadedPolicy:
     """
 
     def __init__(self, policy: ActorPolicy):
-        self._policy, self._groups = policy, dict(policy.groups)
+        groups = dict(policy.groups)
+        self._policy, self._told = policy, Group((0,))
+        if CONTEXT in groups and groups[CONTEXT].high:  # not a group of the environment's own
+            self._told = groups.pop(CONTEXT)
+        self._observed = groups
         self.actions = policy.actions
         """What it does, and in which bounds."""
-        if SKILL in self._groups:
+        if SKILL in groups:
             raise HeadstartError(f"this knowledge holds many skills: {TAKE_OUT_ONE}")
         if not policy.actions.number:
             raise HeadstartError(
@@ -63,8 +67,7 @@ class LoadedPolicy:
             HeadstartError: the observation is not what the policy reads, or is not finite; a
                 parameter is missing, unknown or out of its range.
         """
-        groups = {name: group for name, group in self._groups.items() if name != CONTEXT}
-        seen = observed(groups, obs) | self._context(shown)
+        seen = observed(self._observed, obs) | self._context(shown)
         rows: Obs = {name: array[None] for name, array in seen.items()}
         told = TimeStep(rows, self._last, np.zeros(1, np.float32), np.array([self._begins]))
         chosen, self._memory = act(self._policy, told, self._memory, None, 0)
@@ -72,7 +75,7 @@ class LoadedPolicy:
         return self.actions.element(self._last[0])
 
     def _context(self, shown: Mapping[str, float]) -> Obs:
-        group = self._groups.get(CONTEXT, Group((0,)))
+        group = self._told
         for name in shown.keys() - set(group.names):
             raise unknown("parameter that the policy is shown", name, group.names)
         for name, low, high in zip(group.names, group.low, group.high, strict=True):
@@ -87,4 +90,4 @@ class LoadedPolicy:
             return {}
         low, high = np.array(group.low, np.float32), np.array(group.high, np.float32)
         values = np.array([shown[name] for name in group.names])
-        return {CONTEXT: (2 * (values - low) / (high - low) - 1).astype(np.float32)}
+        return {CONTEXT: unscaled(low, high, values).astype(np.float32)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from headstart.knowledge import Knowledge
 from headstart.methods.method import Moves
@@ -55,7 +56,7 @@ def write(compared: Compared) -> Path:
         grafted=_grafted(folder, jobs),
         notes=notes(compared),
         threshold=threshold,
-        shots_figure=svg(_shots_figure(results), "shots"),
+        shots_figure=svg(shots_figure(results), "shots"),
         kept_figure=_kept_figure(results),
         entropy_figure=_entropy_figure(results, logs),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
@@ -73,7 +74,8 @@ def write(compared: Compared) -> Path:
     return path
 
 
-def _shots_figure(results: Results):
+def shots_figure(results: Results) -> Figure:
+    """Returns on the target over its episodes, or as bars if they are reported but once."""
     if len(_shots(results)) == 1:
         return _returns_figure(results)
     return over_shots(_shots(results), _scores(results, lambda shot: shot.score))

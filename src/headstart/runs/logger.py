@@ -55,22 +55,25 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     Raises:
         HeadstartError: the log is damaged.
     """
-    log = folder / "log.jsonl"
+    return [row for _, row in _logged(folder / "log.jsonl")]
+
+
+def _logged(log: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Each line, and the row that it holds."""
     try:
-        found = [json.loads(line) for line in _lines(log)]
+        found = [(line, json.loads(line)) for line in _lines(log)]
     except OSError as error:
         raise HeadstartError(f"cannot read {log}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise HeadstartError(f"{log} is damaged: {error}") from None
-    return [records.fitted(row, dict[str, Any], str(log)) for row in found]
+    return [(line, records.fitted(row, dict[str, Any], str(log))) for line, row in found]
 
 
 def cut_to_pretraining(folder: Path) -> None:
     """Drop what adaptation wrote: it writes its own part anew."""
     log = folder / "log.jsonl"
     if log.exists():
-        logged = zip(rows(folder), _lines(log), strict=True)
-        kept = [line for row, line in logged if row.get("phase") == "pretrain"]
+        kept = [line for line, row in _logged(log) if row.get("phase") == "pretrain"]
         write_atomically(log, b"".join(kept))
 
 

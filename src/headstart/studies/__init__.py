@@ -7,7 +7,7 @@ results from the finished ones; `draw(table, path)`, `shown(table)` for a person
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -134,6 +134,28 @@ class Arm:
         return [
             next(row[name] for row in rows(folder) if name in row) for folder in self.folders(out)
         ]
+
+
+def collected(
+    arms: Mapping[str, Arm], out: Path, of: Callable[[Arm, "list[Result]"], dict[str, Any]]
+) -> dict[str, Any]:
+    """The `arms` of a study's table, and the `versions` that they ran with.
+
+    Args:
+        arms: what is compared, by name.
+        out: where the runs are kept.
+        of: an arm and its finished runs; what is kept of them, beside their source steps.
+
+    Raises:
+        HeadstartError: a run is not finished.
+    """
+    table: dict[str, Any] = {"arms": {}}
+    for name, arm in arms.items():
+        results = arm.results(out)
+        table["versions"] = results[0].versions
+        steps = [run.source["steps"] for run in results]
+        table["arms"][name] = of(arm, results) | {"source_steps": steps}
+    return table
 
 
 def find(name: str) -> ModuleType:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
-from headstart.result import estimate
-from headstart.studies import ROBOT, Arm, Claim, above, at_shots
+from headstart.result import Result, estimate
+from headstart.studies import ROBOT, Arm, Claim, above, at_shots, collected
 
 CHEETAH, CORNER = "half-cheetah", "maze, the far corner"
 WAY_OUT, BEHIND = "maze, the way out", "maze, behind the wall"
@@ -72,16 +72,14 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns by arm, seed and shot."""
-    table: dict[str, Any] = {"arms": {}}
-    for name, arm in arms().items():
-        results = arm.results(out)
-        table["versions"] = results[0].versions
-        table["arms"][name] = {
+
+    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
+        return {
             "shots": list(arm.problem.access.shots),
             "returns": [[round(shot.score, 1) for shot in run.shots] for run in results],
-            "source_steps": [run.source["steps"] for run in results],
         }
-    return table
+
+    return collected(arms(), out, of)
 
 
 def times(table: dict[str, Any], where: str, name: str) -> list[int]:

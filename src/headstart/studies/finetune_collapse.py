@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from headstart.problem import Access, Domain, TransferProblem
-from headstart.result import area, estimate
-from headstart.studies import ROBOT, Arm, Claim, above_paired, at_shots
+from headstart.result import Result, area, estimate
+from headstart.studies import ROBOT, Arm, Claim, above_paired, at_shots, collected
 
 SEEDS, FIRST = 5, 10
 HOPPER, CHEETAH = "hopper", "half-cheetah"
@@ -75,18 +75,16 @@ def arms() -> dict[str, Arm]:
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target by arm, seed and shot, their mean over episodes, and the return in the
     source at the end."""
-    table: dict[str, Any] = {"arms": {}}
-    for name, arm in arms().items():
-        results = arm.results(out)
-        table["versions"] = results[0].versions
-        table["arms"][name] = {
+
+    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
+        return {
             "shots": list(arm.problem.access.shots),
             "target": [[round(shot.score, 1) for shot in run.shots] for run in results],
             "mean": [round(area(run), 1) for run in results],
             "source": [round(run.shots[-1].source_score, 1) for run in results],
-            "source_steps": [run.source["steps"] for run in results],
         }
-    return table
+
+    return collected(arms(), out, of)
 
 
 def mean(arm: dict[str, Any]) -> np.ndarray:

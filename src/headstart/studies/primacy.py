@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
-from headstart.result import estimate
-from headstart.studies import ROBOT, Arm, Claim, above, at_shots
+from headstart.result import Result, estimate
+from headstart.studies import ROBOT, Arm, Claim, above, at_shots, collected
 
 SEEDS, FIRST = 8, 10
 PRIMED = "finetune:learner.priming=100000"
@@ -47,17 +47,15 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns by arm, seed and shot; and the temperature with which learning began."""
-    table: dict[str, Any] = {"shots": SHOTS, "arms": {}}
-    for name, arm in arms().items():
-        results = arm.results(out)
-        table["versions"] = results[0].versions
-        table["arms"][name] = {
+
+    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
+        return {
             "returns": [[round(shot.score, 1) for shot in run.shots] for run in results],
             "temperature": [float(f"{t:.3g}") for t in arm.logged(out, "temperature")],
-            "source_steps": [run.source["steps"] for run in results],
             "target_steps": [run.target["steps"] for run in results],
         }
-    return table
+
+    return {"shots": SHOTS} | collected(arms(), out, of)
 
 
 def shown(table: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.problem.named import find
-from headstart.result import estimate
-from headstart.studies import ROBOT, Arm, Claim, above
+from headstart.result import Result, estimate
+from headstart.studies import ROBOT, Arm, Claim, above, collected
 
 FIRST, TRIES = 10, 5
 DETOUR = replace(find("detour"), name="smerl-detour", access=Access(shots=(0, TRIES)))
@@ -60,22 +60,23 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target and in the source by arm and seed, and what each skill had."""
-    table: dict[str, Any] = {"arms": {}, "skills": {}}
-    for name, arm in arms().items():
-        results = arm.results(out)
-        table["versions"] = results[0].versions
-        table["arms"][name] = {
+
+    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
+        return {
             "returns": [round(run.shots[-1].score, 1) for run in results],
             "at_home": [round(run.shots[0].source_score, 1) for run in results],
-            "source_steps": [run.source["steps"] for run in results],
             "episodes": [run.target["episodes"] for run in results],
         }
-        if arm.label == LABELS[SMERL]:
-            table["skills"][name.split(": ")[0]] = [
-                [round(found[number], 1) for number in sorted(found, key=int)]
-                for found in arm.logged(out, "skill_returns")
-            ]
-    return table
+
+    skills = {
+        name.split(": ")[0]: [
+            [round(found[number], 1) for number in sorted(found, key=int)]
+            for found in arm.logged(out, "skill_returns")
+        ]
+        for name, arm in arms().items()
+        if arm.label == LABELS[SMERL]
+    }
+    return collected(arms(), out, of) | {"skills": skills}
 
 
 def shown(table: dict[str, Any]) -> str:

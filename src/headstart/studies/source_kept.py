@@ -16,8 +16,8 @@ from typing import Any
 
 from headstart.problem.named import find
 from headstart.problem.named.skills import CLONE, EWC, KICKSTART, REPLAY
-from headstart.result import estimate
-from headstart.studies import Arm, Claim, above
+from headstart.result import Result, estimate
+from headstart.studies import Arm, Claim, above, collected
 
 SEEDS, FIRST = 10, 10
 PROBLEM = find("other-goal")
@@ -44,17 +44,15 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Returns on the target and in the source, by arm, seed and shot."""
-    table: dict[str, Any] = {"shots": PROBLEM.access.shots, "arms": {}}
-    for name, arm in arms().items():
-        results = arm.results(out)
-        table["versions"] = results[0].versions
-        table["arms"][name] = {
+
+    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
+        return {
             "target": [[round(shot.score, 2) for shot in run.shots] for run in results],
             "source": [[round(shot.source_score, 2) for shot in run.shots] for run in results],
-            "source_steps": [run.source["steps"] for run in results],
             "same": [run.shots[0].source == run.shots[-1].source for run in results],
         }
-    return table
+
+    return {"shots": PROBLEM.access.shots} | collected(arms(), out, of)
 
 
 def last(table: dict[str, Any], name: str, side: str = "target") -> list[float]:
