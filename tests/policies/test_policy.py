@@ -8,6 +8,7 @@ from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge
+from headstart.policies import policy
 from headstart.policies.actors import ACTORS, CategoricalActor, GaussianActor
 from headstart.policies.encoders import Identity, encoders_for
 from headstart.policies.memory import MEMORIES
@@ -229,3 +230,13 @@ def test_a_network_is_not_made_as_large_as_its_description_claims(place, value):
     stated = dict(held.metadata["policy"]) | {place: value}
     with pytest.raises(KnowledgeError, match="describes no policy|is needed|lacks|unknown"):
         policy_from(Knowledge(held.parts, {"policy": stated}))
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_made(monkeypatch):
+    held = knowledge_of(policy_with("gaussian", {"state": VECTOR}))
+    stated = dict(held.metadata["policy"]) | {"hidden": [9]}
+    made = []
+    monkeypatch.setattr(policy, "grafted", lambda *_: made.append(True))
+    with pytest.raises(KnowledgeError, match=r"has shape \[3, 8\], and \[3, 9\] is needed"):
+        policy_from(Knowledge(held.parts, {"policy": stated}))
+    assert not made
