@@ -36,7 +36,8 @@ def test_workers_run_jobs_and_failures_stop_no_other(tmp_path, monkeypatch):
     assert told[-1] == (2, 2)
 
 
-def test_a_worker_finds_what_the_user_has_written_where_they_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoders", [[], ["state=encoder_of_mine:Mine"]])
+def test_a_worker_finds_what_the_user_has_written_where_they_are(encoders, tmp_path, monkeypatch):
     """And no path leads there but the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -47,7 +48,7 @@ def test_a_worker_finds_what_the_user_has_written_where_they_are(tmp_path, monke
     )
     Path("encoder_of_mine.py").write_text(encoder)
     here = Domain("track_of_mine:Track")
-    learner = TRACK.learner | {"encoders": ["state=encoder_of_mine:Mine"]}
+    learner = TRACK.learner | {"encoders": encoders}
     problem = replace(TRACK, source=here, target=here, sweep={}, learner=learner)
     (job,) = jobs_for(tmp_path / "runs", "source-only", problem=problem)
     assert run_all([job], LocalProcesses(1)) == []
