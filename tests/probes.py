@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 
 class Track(gymnasium.Env):
@@ -55,6 +55,28 @@ def strong_track():
     track = Track()
     track.action_space = spaces.Box(-3.0, 3.0, (1,), np.float64)
     return track
+
+
+class Pull:
+    down = 1.0
+
+
+class Nested(Track):
+    """Keeps some of its physics inside of other things."""
+
+    parameters = {}
+
+    def __init__(self):
+        super().__init__()
+        self.pull = [3, Pull()]
+
+
+class Sized(Track):
+    parameters = {}
+
+    def __init__(self, size=2):
+        super().__init__()
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
 
 
 class Idle(Track):

@@ -9,8 +9,8 @@ import pytest
 from headstart import Domain, envs, studies
 from headstart.configuration import described
 from headstart.envs import ENVIRONMENTS
-from headstart.envs.spec import Parameter
 from headstart.learners import LEARNERS
+from headstart.problem.parameter import Parameter
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.envs.parameter import Parameter
 from headstart.errors import HeadstartError
 from headstart.jax_setup import prepare_jax
 from headstart.problem import Access, Domain, TransferProblem
 from headstart.problem.distributions import Choice, Fixed, LogUniform, Normal, Uniform
+from headstart.problem.parameter import Parameter
 
 if TYPE_CHECKING:
     from headstart.comparison import Comparison

@@ -11,6 +11,7 @@ from headstart.errors import HeadstartError
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem
 from headstart.report.compared import Compared, read
+from headstart.runs.checks import check_problem
 from headstart.runs.executors import Failure, executor, run_all
 from headstart.runs.job import Job, make_job, prepare
 from headstart.runs.progress import board
@@ -114,6 +115,7 @@ def compare(
     Raises:
         HeadstartError: a method that was asked for does not exist or does not suit, or none does.
     """
+    check_problem(problem)
     wanted = tuple(methods or problem.methods)
     of: dict[str, list[Job]] = {}
     left_out: dict[str, str] = {}

@@ -377,3 +377,99 @@ def test_the_module_of_what_is_registered_is_that_of_what_makes_it(entry, monkey
     monkeypatch.setitem(gymnasium.registry, "Registered-v0", spec)
     made_here = not isinstance(entry, str) and entry is not probes.Track
     assert envs.module_of("gym:Registered-v0") == (__name__ if made_here else "probes")
+
+
+G = {"attribute": "g", "nominal": 10, "low": 5, "high": 15}
+
+
+def test_a_stock_environments_attribute_is_a_parameter_that_its_domain_declares():
+    domain = Domain("gym:Pendulum-v1", declares={"g": G}, g=Uniform(5, 15), shows=["g"])
+    running = envs.start(domain, 2, seed=0)
+    obs = running.reset()
+    assert obs["context"].ravel().tolist() == pytest.approx(((running.values - 10) / 5).ravel())
+    push = np.array([[0.4], [-0.7]])
+    step = running.step(push)
+    for row in range(2):
+        theirs = gymnasium.make("Pendulum-v1", g=running.values[row, 0])
+        theirs.reset(seed=int(running._engine._seeds[row]))
+        there, reward, *_ = theirs.step(np.float32(2 * push[row]))
+        np.testing.assert_array_equal(step.next_obs["state"][row].astype(np.float32), there)
+        assert step.reward[row] == reward
+    assert running.values[0, 0] != running.values[1, 0]
+
+
+def test_an_argument_is_a_parameter_for_which_the_environment_is_made_anew():
+    own = {"g": {**G, "argument": "g"}}
+    del own["g"]["attribute"]
+    by_argument = envs.start(Domain("gym:Pendulum-v1", declares=own, g=Uniform(5, 15)), 2, 0)
+    attribute = Domain("gym:Pendulum-v1", declares={"g": G}, g=Uniform(5, 15))
+    by_attribute = envs.start(attribute, 2, 0)
+    same(by_argument.reset(), by_attribute.reset())
+    for _ in range(205):  # over the end of an episode, with other values in the next
+        same(by_argument.step(np.ones((2, 1))), by_attribute.step(np.ones((2, 1))))
+    other = envs.start(attribute, 2, 1)
+    other.reset()
+    other.restore(by_attribute.state())
+    same(other.step(np.ones((2, 1))), by_argument.step(np.ones((2, 1))))
+
+
+def test_what_lies_inside_of_an_attribute_is_reached():
+    own = {"wind": {"attribute": "unwrapped.pull[1].down", "nominal": 1, "low": 0, "high": 2}}
+    domain = Domain("probes:Nested", declares=own, wind=2.0)
+    running = envs.start(domain, 1, 0)
+    running.reset()
+    assert running._engine._envs[0].pull[1].down == 2.0
+    spec = {"attribute": "pull[0]", "nominal": 3, "low": 0, "high": 4, "integer": True}
+    running = envs.start(Domain("probes:Nested", declares={"first": spec}, first=4), 1, 0)
+    running.reset()
+    assert running._engine._envs[0].pull[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("environment", "table", "said"),
+    [
+        ("gym:Pendulum-v1", {**G, "attribute": "gravity"}, "'gravity' of PendulumEnv, which is no"),
+        ("gym:Pendulum-v1", {**G, "nominal": 9}, "is 10, and declared as nominal 9"),
+        ("gym:Pendulum-v1", {**G, "attribute": "spec"}, "which is no number there"),
+        ("gym:Pendulum-v1", {**G, "attribute": "np_random[0]"}, "which is no number there"),
+        ("probes:Track", {**G, "attribute": "x"}, "which is no number there"),
+        ("cart-pole", G, "cart-pole declares its parameters itself"),
+    ],
+)
+def test_what_is_not_there_cannot_be_declared(environment, table, said):
+    with pytest.raises(HeadstartError, match=said.replace("[", r"\[")):
+        envs.spec_of(Domain(environment, declares={"g": table}))
+
+
+def test_an_argument_that_is_not_taken_cannot_be_declared():
+    table = {"argument": "gravity", "nominal": 10, "low": 5, "high": 15}
+    with pytest.raises(HeadstartError, match="argument 'gravity' of PendulumEnv, which cannot be"):
+        envs.spec_of(Domain("gym:Pendulum-v1", declares={"g": table}))
+    table = {"argument": "g", "nominal": 9, "low": 5, "high": 15}
+    with pytest.raises(HeadstartError, match="is 10, and declared as nominal 9"):
+        envs.spec_of(Domain("gym:Pendulum-v1", declares={"g": table}))
+
+
+def test_what_declares_a_parameter_is_not_overruled():
+    table = {"attribute": "wind", "nominal": 0, "low": -1, "high": 1}
+    with pytest.raises(HeadstartError, match="declares wind itself"):
+        envs.spec_of(Domain("probes:Track", declares={"wind": table}))
+
+
+def test_the_error_for_an_unknown_parameter_says_how_it_would_be_known():
+    domain = Domain("gym:Pendulum-v1", g=7)
+    with pytest.raises(HeadstartError, match=r'parameters.g = {attribute = "g", nominal = 10, low'):
+        check_domain(envs.of(domain), domain)
+    domain = Domain("gym:FrozenLake-v1", success_rate=0.5)
+    with pytest.raises(HeadstartError, match=r'success_rate = {argument = "success_rate", nom'):
+        check_domain(envs.of(domain), domain)
+    domain = Domain("gym:Pendulum-v1", gravity=7)
+    with pytest.raises(HeadstartError, match=r'parameters.gravity = {attribute = "g", nominal'):
+        check_domain(envs.of(domain), domain)
+
+
+def test_an_argument_that_changes_what_is_observed_is_refused():
+    own = {"size": {"argument": "size", "nominal": 2, "low": 2, "high": 4, "integer": True}}
+    running = envs.start(Domain("probes:Sized", declares=own, size=4), 1, 0)
+    with pytest.raises(HeadstartError, match="must leave the spaces as they are"):
+        running.reset()

@@ -219,3 +219,67 @@ def test_the_named_problems_survive_a_table(name):
 def test_a_problem_that_does_not_exist_is_named(name, says):
     with pytest.raises(HeadstartError, match=says):
         find(name)
+
+
+STOCK = """
+[source]
+environment = "gym:Pendulum-v1"
+parameters.g = {attribute = "g", nominal = 10, low = 5, high = 15}
+g = {uniform = [5, 15]}
+[target]
+environment = "gym:Pendulum-v1"
+g = 14
+"""
+
+
+def test_parameters_that_a_domain_declares_are_written_and_read_again(tmp_path):
+    problem = read(written(tmp_path, STOCK))
+    assert problem.source.declares["g"].attribute == "g"
+    assert problem.target.declares == problem.source.declares  # declared once, for both
+    assert from_table(json.loads(json.dumps(problem.as_table()))) == problem
+    assert problem.source.at_mean().declares == problem.source.declares
+    undeclared = Domain("gym:Pendulum-v1", g=14)
+    assert hash(undeclared) != hash(problem.target) and undeclared != problem.target
+    make_job(problem, "source-only", 0, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ("low = 5, ", "", r"parameters.g needs low, as in {attribute"),
+        ("nominal = 10", "nominal = 20", "low ≤ nominal ≤ high"),
+        ('attribute = "g", ', "", "needs attribute, or else an argument"),
+        (
+            'attribute = "g", ',
+            'attribute = "g", argument = "g", ',
+            "attribute, or else an argument",
+        ),
+        ('attribute = "g"', 'attribute = "g()"', r"got 'g\(\)'"),
+        ('attribute = "g"', "attribute = 3", "attribute must be a text, got 3"),
+        ("high = 15", 'high = "much"', "high must be a finite number, got 'much'"),
+        ("high = 15", "high = inf", "high must be a finite number, got inf"),
+        ("high = 15", "hihg = 15", "did you mean 'high'"),
+        ("parameters.g = {", "parameters = {", "parameters.attribute must be a table"),
+        ("parameters.g = ", "parameters = 3 #", "parameters must be a table, got 3"),
+        ("parameters.g = ", "parameters.g = 9 #", "parameters.g must be a table"),
+        ("parameters.g", "declares.g", "'declares': known: parameters"),
+        ("g = 14", "parameters.g = {attribute = 'g', nominal = 10, low = 1, high = 15}", "once"),
+    ],
+)
+def test_a_wrong_declaration_is_named(tmp_path, was, now, said):
+    assert was in STOCK
+    with pytest.raises(HeadstartError, match=said):
+        read(written(tmp_path, STOCK.replace(was, now)))
+
+
+def test_a_parameter_that_changes_nothing_is_named_before_anything_is_trained(tmp_path):
+    idle = STOCK.replace("gym:Pendulum-v1", "probes:Idle").split("parameters.g")[0]
+    idle += "gravity = {uniform = [5, 15]}\n[target]\nenvironment = 'probes:Idle'\nwind = 0.4\n"
+    said = "probes:Idle.gravity changes nothing: 60 steps of random actions are the same at 5 and"
+    with pytest.raises(HeadstartError, match=said):
+        make_job(read(written(tmp_path, idle)), "source-only", 0, tmp_path)
+    fixed = idle.replace("{uniform = [5, 15]}", "12")
+    with pytest.raises(HeadstartError, match=r"the same at 9.8 and at 12"):
+        make_job(read(written(tmp_path, fixed)), "source-only", 0, tmp_path)
+    nominal = idle.replace("{uniform = [5, 15]}", "9.8")
+    make_job(read(written(tmp_path, nominal)), "source-only", 0, tmp_path)

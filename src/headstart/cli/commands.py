@@ -201,9 +201,18 @@ def _reported(folder: Path) -> None:
 
 
 def check_command(options: argparse.Namespace, _: Any) -> int:
+    from headstart.problem import Domain
+    from headstart.problem.named import PROBLEMS, find
     from headstart.testing import examine
 
-    findings = examine(options.environment)
+    name = options.environment
+    if name in PROBLEMS or name.endswith(".toml"):
+        problem = find(name)
+        same = problem.source.environment == problem.target.environment
+        domains = [problem.target] if same else [problem.source, problem.target]
+    else:
+        domains = [Domain(name)]
+    findings = [finding for domain in domains for finding in examine(domain)]
     for finding in findings:
         print(
             f"{'ok  ' if finding.held else 'FAIL'}  {finding.claim}"

@@ -109,7 +109,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
     report.word("dir", "as in runs/hopper-mass", type=Path)
     report.flag("--trust", "run the code of others that it names", action="store_true")
-    check.word("environment", "a name, gym:ID or module:function")
+    check.word("environment", "a name, gym:ID, module:function, or a problem, for its environments",
+               metavar="ENVIRONMENT|PROBLEM")  # fmt: skip
     study.word("name", "a name from `headstart list`")
     study.flag("--check", "hold the stored results against the claims", action="store_true")
     return top, of

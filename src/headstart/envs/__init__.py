@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.errors import HeadstartError
 from headstart.problem.domain import Domain
+from headstart.problem.parameter import Parameter
 from headstart.registry import Registry, attribute, import_here
 
 if TYPE_CHECKING:
@@ -80,6 +81,22 @@ def find(name: str) -> "Environment":
     return made
 
 
+def of(domain: Domain) -> "Environment":
+    """The environment of a domain, with the parameters that the domain declares of it.
+
+    Raises:
+        HeadstartError: there is no such environment, or it has no such attribute or argument.
+    """
+    if not domain.declares:
+        return find(domain.environment)
+    return _declaring(domain.environment, tuple(domain.declares.items()))
+
+
+@lru_cache
+def _declaring(name: str, declares: tuple[tuple[str, Parameter], ...]) -> "Environment":
+    return find(name).declaring(dict(declares))
+
+
 def is_foreign(name: str) -> bool:
     """Whether code that did not come with Headstart, or Gymnasium, is imported to find it."""
     return name not in ENVIRONMENTS and ":" in name.removeprefix("gym:")
@@ -111,11 +128,11 @@ def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "Ab
     Raises:
         HeadstartError: the environment, a parameter or the expert does not exist.
     """
-    return find(domain.environment).start(domain, num, seed, expert)
+    return of(domain).start(domain, num, seed, expert)
 
 
 def spec_of(domain: Domain) -> "EnvSpec":
     """What a domain looks like to who acts in it."""
     from headstart.envs import vector_env
 
-    return vector_env.spec_of(find(domain.environment), domain)
+    return vector_env.spec_of(of(domain), domain)

@@ -22,7 +22,7 @@ from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 DISTANCE = 70.0  # metres
 WIDEST = 2.0  # degrees, at an action of 1

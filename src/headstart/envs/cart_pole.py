@@ -23,7 +23,7 @@ from gymnasium import spaces
 from PIL import Image, ImageDraw
 
 from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 DT = 0.04  # seconds
 SUBSTEPS = 4

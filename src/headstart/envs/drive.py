@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from headstart.envs.drive_picture import CAR_LENGTH, CAR_WIDTH, HALF_ROAD, SIZE, Sight, render
 from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 PICTURE = 192  # pixels a side, for people
 CARS = 3

@@ -8,9 +8,10 @@ import numpy as np
 from gymnasium import spaces
 
 from headstart.envs.floor_map import FloorMap
-from headstart.envs.spec import Obs, Parameter
+from headstart.envs.spec import Obs
 from headstart.errors import HeadstartError, unknown
 from headstart.problem.domain import Domain
+from headstart.problem.parameter import Parameter
 
 if TYPE_CHECKING:
     from headstart.envs.vector_env import AbstractVectorEnv
@@ -51,6 +52,21 @@ class Environment(ABC):
         self, domain: Domain, num: int, seed: int, expert: str | None = None
     ) -> "AbstractVectorEnv":
         """`num` copies of the environment with a domain's parameters; see `envs.start`."""
+
+    def declaring(self, declares: Mapping[str, Parameter]) -> "Environment":
+        """The same with more parameters, by attribute or argument.
+
+        Raises:
+            HeadstartError: there is no such attribute or argument.
+        """
+        raise HeadstartError(
+            f"{self.name} declares its parameters itself, and only those of a Gymnasium "
+            f"environment can be declared in a domain: leave out parameters.{next(iter(declares))}"
+        )
+
+    def how_to_declare(self, name: str) -> str:
+        """How a domain could have a parameter that is not declared, if it could."""
+        return ""
 
     def floor_map(self, p: Mapping[str, float]) -> FloorMap | None:
         """The environment from above, with parameters `p`; nothing if it cannot be seen so."""
@@ -137,7 +153,8 @@ def check_domain(environment: Environment, domain: Domain) -> None:
             raise unknown(f"parameter of {environment.name} to show", name, environment.parameters)
     for name, distribution in domain.parameters.items():
         if name not in environment.parameters:
-            raise unknown(f"parameter of {environment.name}", name, environment.parameters)
+            error = unknown(f"parameter of {environment.name}", name, environment.parameters)
+            raise HeadstartError(f"{error}{environment.how_to_declare(name)}")
         declared = environment.parameters[name]
         low, high = distribution.support
         if low < declared.low or high > declared.high:

@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 
 from headstart.envs.floor_map import FloorMap
 from headstart.envs.jax_env import JaxEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 SIZE = 9
 STARTS = 3  # rows of the first column, from the bottom

@@ -2,31 +2,47 @@
 
 An environment, or a wrapper around it, may declare parameters of its own: a `parameters` mapping
 of name to `Parameter` and a method `set_parameters(name=value, …)`, which is called before every
-reset.
+reset. A parameter that says in which attribute it lies, or by which argument it is given to what
+makes the environment, needs no such method, and a domain may declare it too.
 """
 
-from collections.abc import Callable, Mapping
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading
-from headstart.envs.spec import Obs, Parameter, action_for, actions_of, grouped, groups_of, is_plain
+from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError
+from headstart.problem.parameter import EXAMPLE, Parameter
 
 
 class GymnasiumEnvironment(HostEnvironment):
-    """Whatever `make()` returns.
+    """Whatever `make(**arguments)` returns.
 
     Raises:
-        HeadstartError: its observations or actions are of a kind that no policy takes.
+        HeadstartError: its observations or actions are of a kind that no policy takes, or it has
+            no such parameter as is declared of it.
     """
 
-    def __init__(self, name: str, make: Callable[[], gymnasium.Env]):
+    def __init__(
+        self,
+        name: str,
+        make: Callable[..., gymnasium.Env],
+        declares: Mapping[str, Parameter] | None = None,
+    ):
         self.name, self._make = name, make
         env = make()
-        self.parameters = _declared(name, env)
+        own = _declared(name, env)
+        for parameter in own.keys() & (declares or {}).keys():
+            raise HeadstartError(f"{name} declares {parameter} itself: leave it out of parameters")
+        self.parameters = own | dict(declares or {})
+        for parameter, declared in self.parameters.items():
+            _check_reached(f"{name}.{parameter}", declared, env, make)
         self.observation_names = tuple(_attribute(env, "observation_names", ()))
         self.action_names = tuple(_attribute(env, "action_names", ()))
         limit = env.spec.max_episode_steps if env.spec else None
@@ -36,8 +52,21 @@ class GymnasiumEnvironment(HostEnvironment):
         groups_of(name, self.observation_space)
         actions_of(name, self.action_space)
 
+    def declaring(self, declares: Mapping[str, Parameter]) -> "GymnasiumEnvironment":
+        return GymnasiumEnvironment(self.name, self._make, declares)
+
+    def how_to_declare(self, name: str) -> str:
+        env, example = self._make(), EXAMPLE
+        if (value := _number_at(env, name)) is not None:
+            example = f'{{attribute = "{name}", nominal = {value:g}, low = …, high = …}}'
+        elif name in (given := _arguments(env, self._make)):
+            default = given[name] if _is_number(given[name]) else "…"
+            example = f'{{argument = "{name}", nominal = {default}, low = …, high = …}}'
+        env.close()
+        return f"; a domain may declare it, as in parameters.{name} = {example}"
+
     def engine(self, num: int) -> "GymnasiumEngine":
-        return GymnasiumEngine([self._make() for _ in range(num)], list(self.parameters))
+        return GymnasiumEngine(self._make, num, self.parameters)
 
 
 def _attribute(env: gymnasium.Env[Any, Any], name: str, default: Any = None) -> Any:
@@ -63,9 +92,89 @@ def _declared(name: str, env: gymnasium.Env[Any, Any]) -> dict[str, Parameter]:
     for parameter, range_ in declared.items():
         if not isinstance(range_, Parameter):
             raise HeadstartError(f"{name}.{parameter} is {range_!r}: declare it {mend}")
-    if declared and not taken:
+    if not taken and not all(p.attribute or p.argument for p in declared.values()):
         raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
     return dict(declared)
+
+
+def _check_reached(
+    name: str, declared: Parameter, env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]
+) -> None:
+    """Hold where a parameter is said to lie against what is there.
+
+    Raises:
+        HeadstartError: there is no such attribute or argument, or its value is not the nominal one.
+    """
+    found: Any = declared.nominal
+    if declared.attribute:
+        found = _number_at(env, declared.attribute)
+        if found is None:
+            raise HeadstartError(
+                f"{name} is said to be the attribute {declared.attribute!r} of "
+                f"{type(env.unwrapped).__name__}, which is no number there"
+            )
+    elif declared.argument:
+        found = _arguments(env, make).get(declared.argument, found)
+        try:
+            make(**{declared.argument: _as_value(declared, declared.nominal)}).close()
+        except Exception as error:
+            raise HeadstartError(
+                f"{name} is said to be the argument {declared.argument!r} of "
+                f"{type(env.unwrapped).__name__}, which cannot be made with it: {error}"
+            ) from None
+    if _is_number(found) and not math.isclose(found, declared.nominal, rel_tol=1e-6):
+        raise HeadstartError(
+            f"{name} is {found:g}, and declared as nominal {declared.nominal:g}: declare what it "
+            "is, and give a domain another value"
+        )
+
+
+def _arguments(env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]) -> dict[str, Any]:
+    """What an environment may be made with, and the defaults."""
+    known: dict[str, Any] = {}
+    for made_by in (type(env.unwrapped), make):
+        known |= {n: p.default for n, p in inspect.signature(made_by).parameters.items()}
+    return known | (env.spec.kwargs if env.spec else {})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _as_value(declared: Parameter, value: float) -> float:
+    return int(value) if declared.integer else value
+
+
+def _steps(attribute: str) -> list[str | int]:
+    """`model.opt.gravity[2]` as `model`, `opt`, `gravity`, 2."""
+    return [int(s) if s.isdecimal() else s for s in re.findall(r"\w+", attribute)]
+
+
+def _inside(env: gymnasium.Env[Any, Any], steps: Iterable[str | int]) -> Any:
+    """What lies there, from the environment or the outermost of its wrappers on."""
+    first, *further = steps
+    found: Any = env.get_wrapper_attr(str(first))
+    for step in further:
+        found = found[step] if isinstance(step, int) else getattr(found, step)
+    return found
+
+
+def _number_at(env: gymnasium.Env[Any, Any], attribute: str) -> float | None:
+    try:
+        found = _inside(env, _steps(attribute))
+    except (AttributeError, LookupError, TypeError):
+        return None
+    return float(found) if _is_number(found) else None
+
+
+def _set(env: gymnasium.Env[Any, Any], attribute: str, value: float) -> None:
+    *path, last = _steps(attribute)
+    if not path:
+        env.set_wrapper_attr(str(last), value)
+    elif isinstance(last, int):
+        _inside(env, path)[last] = value
+    else:
+        setattr(_inside(env, path), last, value)
 
 
 class GymnasiumEngine(Engine):
@@ -75,28 +184,54 @@ class GymnasiumEngine(Engine):
     running episode and its actions so far, and restoring plays them again.
     """
 
-    def __init__(self, envs: list[gymnasium.Env], names: list[str]):
-        self._envs, self._names = envs, names
-        self._space = envs[0].observation_space
+    def __init__(
+        self, make: Callable[..., gymnasium.Env], num: int, parameters: Mapping[str, Parameter]
+    ):
+        self._make, self._parameters = make, parameters
+        self._envs = [make() for _ in range(num)]
+        self._space = self._envs[0].observation_space
         self._plain = is_plain(self._space)
-        self._seeds = np.zeros(len(envs), np.int64)
-        self._actions: list[list[np.ndarray]] = [[] for _ in envs]
-        self._values: list[dict[str, float]] = [{} for _ in envs]
+        self._seeds = np.zeros(num, np.int64)
+        self._actions: list[list[np.ndarray]] = [[] for _ in range(num)]
+        self._values: list[dict[str, float]] = [{} for _ in range(num)]
+        self._made_with: list[dict[str, float]] = [{} for _ in range(num)]
 
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None:
         for row, value in zip(rows.tolist(), values, strict=True):
-            self._values[row] = dict(zip(self._names, map(float, value), strict=True))
+            self._values[row] = {
+                name: _as_value(declared, float(number))
+                for (name, declared), number in zip(self._parameters.items(), value, strict=True)
+            }
 
     def reset(self, rows: np.ndarray, rng: np.random.Generator) -> Reading:
         self._seeds[rows] = rng.integers(2**31, size=len(rows))
         return self._stacked([self._start(row) for row in rows.tolist()])
 
     def _start(self, row: int) -> Any:
-        env: Any = self._envs[row]
-        if self._names:
-            env.get_wrapper_attr("set_parameters")(**self._values[row])
+        self._apply(row)
         self._actions[row] = []
-        return env.reset(seed=int(self._seeds[row]))[0]
+        return self._envs[row].reset(seed=int(self._seeds[row]))[0]
+
+    def _apply(self, row: int) -> None:
+        """Give a copy the values that its next episode has."""
+        values, taken = self._values[row], dict[str, float]()
+        arguments = {d.argument: values[n] for n, d in self._parameters.items() if d.argument}
+        if arguments != self._made_with[row]:
+            self._envs[row].close()
+            self._envs[row] = made = self._make(**arguments)
+            self._made_with[row] = arguments
+            if made.observation_space != self._space:
+                raise HeadstartError(
+                    f"made with {arguments}, it observes {made.observation_space}, and else "
+                    f"{self._space}: a parameter must leave the spaces as they are"
+                )
+        for name, declared in self._parameters.items():
+            if declared.attribute:
+                _set(self._envs[row], declared.attribute, values[name])
+            elif not declared.argument:
+                taken[name] = values[name]
+        if taken:
+            self._envs[row].get_wrapper_attr("set_parameters")(**taken)
 
     def step(
         self, rows: np.ndarray, action: np.ndarray, rng: np.random.Generator

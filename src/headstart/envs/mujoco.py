@@ -27,7 +27,7 @@ from mjbatch import Batch as Simulations
 
 from headstart.envs.drawing import side_view
 from headstart.envs.environment import Engine, HostEnvironment
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 WALL = (1.0, 10.0, 10.0)
 """Half the wall's size along x, y and z, metres; it reaches below the floor, which is soft."""

@@ -30,7 +30,7 @@ from headstart.envs.point_mass import (
     length,
     pushed,
 )
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 NEAR = 0.7  # metres from the goal that count as there
 THICK = 0.6  # metres, of an obstacle: more than a step at full speed

@@ -30,7 +30,7 @@ from headstart.envs.point_mass import (
     length,
     pushed,
 )
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 ARENA = 3.0  # metres that an observed position of 1 stands for
 FARTHEST = 4.0  # arenas, beyond which the observed position stays the same

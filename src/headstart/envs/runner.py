@@ -29,7 +29,7 @@ from headstart.envs.point_mass import (
     length,
     pushed,
 )
-from headstart.envs.spec import Parameter
+from headstart.problem.parameter import Parameter
 
 OPEN = 100.0  # metres, to walls that are out of reach
 REACH = 11.0  # metres either way in a picture

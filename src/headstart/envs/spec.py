@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from headstart.envs.parameter import Parameter as Parameter
 from headstart.errors import HeadstartError
 
 CONTEXT = "context"

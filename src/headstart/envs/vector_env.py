@@ -28,7 +28,6 @@ from headstart.envs.spec import (
     EnvSpec,
     Group,
     Obs,
-    Parameter,
     actions_of,
     groups_of,
     is_plain,
@@ -37,6 +36,7 @@ from headstart.envs.spec import (
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
+from headstart.problem.parameter import Parameter
 from headstart.pytree import PyTree
 
 ENDLESS = 20_000

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import HeadstartError
-from headstart.problem import distributions
+from headstart.problem import distributions, parameter
 from headstart.problem.access import is_count
 from headstart.problem.distributions import Choice, Distribution, Fixed, Product
+from headstart.problem.parameter import Parameter
 
 
 @dataclass(frozen=True, init=False)
@@ -27,11 +28,13 @@ class Domain:
         shows: parameters that the policy is shown, as the observation group `context`.
         shows_critic: parameters that only the critic is shown, as the group `privileged`.
         horizon: steps after which an episode is truncated, if the environment's are not to be.
+        declares: parameters of a Gymnasium environment that does not declare them itself; the
+            table `parameters` in TOML.
         parameters: a number or a distribution for each parameter that is not nominal.
 
     Raises:
         HeadstartError: a value is neither, or what is shown is not a list of names, or the horizon
-            is not a whole number.
+            is not a whole number, or what is declared is no parameter.
     """
 
     environment: str
@@ -39,6 +42,7 @@ class Domain:
     shows: tuple[str, ...]
     shows_critic: tuple[str, ...]
     horizon: int | None
+    declares: Mapping[str, Parameter]
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Domain:
         shows: Sequence[str] = (),
         shows_critic: Sequence[str] = (),
         horizon: int | None = None,
+        declares: Mapping[str, object] | None = None,
         **parameters: object,
     ):
         object.__setattr__(self, "environment", environment)
@@ -55,6 +60,10 @@ class Domain:
         object.__setattr__(self, "horizon", horizon)
         parsed = {name: distributions.parse(value) for name, value in parameters.items()}
         object.__setattr__(self, "parameters", parsed)
+        if not isinstance(declares, Mapping | None):
+            raise HeadstartError(f"parameters must be a table, got {declares!r}")
+        own = {name: parameter.declared(name, it) for name, it in (declares or {}).items()}
+        object.__setattr__(self, "declares", own)
         for name, shown in (("shows", shows), ("shows_critic", shows_critic)):
             texts = isinstance(shown, list | tuple) and all(isinstance(s, str) for s in shown)
             if not texts or len(set(shown)) < len(shown):
@@ -70,13 +79,14 @@ class Domain:
         shows: Sequence[str] = (),
         shows_critic: Sequence[str] = (),
         horizon: int | None = None,
+        declares: Mapping[str, object] | None = None,
     ) -> "Domain":
         """A domain from a mapping of parameters."""
         named: Any = parameters
-        return Domain(environment, shows, shows_critic, horizon, **named)
+        return Domain(environment, shows, shows_critic, horizon, declares, **named)
 
     def __hash__(self):
-        more = self.shows, self.shows_critic, self.horizon
+        more = self.shows, self.shows_critic, self.horizon, *self.declares.items()
         return hash((self.environment, *self.parameters.items(), *more))
 
     @property
@@ -99,20 +109,27 @@ class Domain:
         middles = {name: _middle(marginal) for name, marginal in self.parameters.items()}
         return self.with_only(middles)
 
+    def declaring(self, declares: Mapping[str, object]) -> "Domain":
+        """The same with these parameters declared."""
+        more = self.shows, self.shows_critic, self.horizon, declares
+        return Domain.of(self.environment, self.parameters, *more)
+
     def with_only(self, parameters: Mapping[str, object]) -> "Domain":
         """The same environment with these parameters alone."""
-        more = self.shows, self.shows_critic, self.horizon
+        more = self.shows, self.shows_critic, self.horizon, self.declares
         return Domain.of(self.environment, parameters, *more)
 
     def as_table(self) -> dict[str, Any]:
         """Plain types, as in a problem's TOML file and in `config.json`."""
         parameters = {n: distributions.as_table(d) for n, d in self.parameters.items()}
+        own = {name: parameter.as_table(it) for name, it in self.declares.items()}
         shown = {"shows": list(self.shows), "shows_critic": list(self.shows_critic)}
         return {
             "environment": self.environment,
             **parameters,
             **{name: names for name, names in shown.items() if names},
             **({} if self.horizon is None else {"horizon": self.horizon}),
+            **({"parameters": own} if own else {}),
         }
 
     def __str__(self):

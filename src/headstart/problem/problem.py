@@ -56,6 +56,15 @@ class TransferProblem:
             raise HeadstartError(
                 f"a problem's name must be made of letters, digits, - and _, got {self.name!r}"
             )
+        if self.source.environment == self.target.environment:
+            if not self.target.declares:
+                target = self.target.declaring(self.source.declares)
+                object.__setattr__(self, "target", target)
+            elif self.source.declares != self.target.declares:
+                raise HeadstartError(
+                    f"source and target declare other parameters of {self.source.environment}: "
+                    "declare them once, under [source]"
+                )
         for name in ("episodes", "sweep_episodes"):
             if not is_count(getattr(self, name)) or getattr(self, name) < 1:
                 raise HeadstartError(
@@ -149,8 +158,10 @@ def _domain(table: object, place: str) -> Domain:
         raise unknown(f"key of [{place}]", near, ["environment"])
     if not isinstance(environment, str):
         raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')
+    if "declares" in parameters:
+        raise unknown(f"key of [{place}]", "declares", ["parameters"])
     try:
-        return Domain(environment, **parameters)
+        return Domain(environment, declares=parameters.pop("parameters", None), **parameters)
     except HeadstartError as error:
         raise HeadstartError(f"[{place}] {error}") from None
 

@@ -19,7 +19,7 @@ from headstart.report.figures import colour
 
 def floor_map(domain: Domain) -> FloorMap | None:
     """The domain from above, at the middle of its parameters; nothing if it cannot be seen so."""
-    environment = envs.find(domain.environment)
+    environment = envs.of(domain)
     nominal = {name: declared.nominal for name, declared in environment.parameters.items()}
     middle = {name: marginal.mean for name, marginal in domain.parameters.items()}
     return environment.floor_map(nominal | middle)
@@ -72,7 +72,7 @@ def draw_paths(
 
 def draw_moves(axis: Axes, moves: Moves, domain: Domain) -> Any:
     """Moves on the domain's floor map, each coloured by its value, the largest on top."""
-    where = envs.find(domain.environment).position
+    where = envs.of(domain).position
     ends = [where(obs) for obs in (moves.obs, moves.next_obs)]
     draw_plan(axis, domain)
     order = np.argsort(-np.abs(moves.value))[::-1]

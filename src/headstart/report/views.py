@@ -33,7 +33,7 @@ def stills(domain: Domain, seed: int = 0) -> str | None:
 
 def _still(domain: Domain, seed: int) -> np.ndarray | None:
     """The first copy after a few steps of an expert's, if there is one."""
-    expert = next(iter(envs.find(domain.environment).experts), None)
+    expert = next(iter(envs.of(domain).experts), None)
     running = envs.start(domain, 1, seed, expert)
     carry = begin(ExpertPolicy(), running)
     obs = carry.told.obs

@@ -3,7 +3,7 @@
 # JAX leaves types of its functions unknown.
 # pyright: reportUnknownMemberType=false
 
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 
@@ -15,7 +15,48 @@ from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
 from headstart.learners.off_policy import OffPolicy
 from headstart.methods.method import Method, Requirements, remembers
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.runs.trace import STEPS, bare, differ
 from headstart.transfer.graft import check_joined
+
+
+def check_problem(problem: TransferProblem) -> None:
+    """Hold a problem against its environments.
+
+    Raises:
+        HeadstartError: a parameter does not fit, or changes nothing, or an expert does not exist.
+    """
+    for domain in (problem.source, problem.target):
+        check_domain(envs.of(domain), domain)
+    for parameter, values in problem.sweep.items():
+        for value in values:
+            swept = problem.target.with_parameters(**{parameter: value})
+            check_domain(envs.of(swept), swept)
+    access = problem.access
+    if access.observations and access.behaviour != "random":
+        check_expert(envs.of(problem.target), access.behaviour)
+    for domain in (problem.source, problem.target):
+        _check_moves(domain)
+
+
+@lru_cache
+def _check_moves(domain: Domain) -> None:
+    """Raises:
+    HeadstartError: a parameter that the domain names of a user's environment changes nothing.
+    """
+    environment = envs.of(domain)
+    if domain.environment in envs.ENVIRONMENTS:  # ours are held to it in the tests
+        return
+    for name, distribution in domain.parameters.items():
+        declared, (low, high) = environment.parameters[name], distribution.support
+        low = declared.nominal if low == high else low
+        if declared.rare or low == high:
+            continue
+        if not differ(bare(domain, **{name: low}), bare(domain, **{name: high})):
+            raise HeadstartError(
+                f"{domain.environment}.{name} changes nothing: {STEPS} steps of random actions are "
+                f"the same at {low:g} and at {high:g}; mend the environment, or declare the "
+                "parameter rare, if only deliberate actions meet it"
+            )
 
 
 def check(problem: TransferProblem, method: Method, name: str) -> None:
@@ -25,14 +66,9 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
         HeadstartError: a parameter, a group or the learner does not fit, or something is lacking.
         AllowanceSpent: the access gives less than the method takes.
     """
-    for domain in (problem.source, problem.target):
-        check_domain(envs.find(domain.environment), domain)
+    check_problem(problem)
     here, learner, needs = envs.spec_of(problem.source), method.learner, method.requires()
     _check_spaces(problem, learner, needs, name)
-    for parameter, values in problem.sweep.items():
-        for value in values:
-            swept = problem.target.with_parameters(**{parameter: value})
-            check_domain(envs.find(swept.environment), swept)
     _check_learner(learner, needs, problem.source, name)
     method.check(here)
     if needs.learns_on_target:
@@ -43,11 +79,8 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
                 f"and only one of them shows {group!r}: give both the same shows and shows_critic"
             )
     _check_source(problem.source, needs, name)
-    access = problem.access
-    if access.observations and access.behaviour != "random":
-        check_expert(envs.find(problem.target.environment), access.behaviour)
     if not method.unlimited:
-        _check_access(access, needs, name)
+        _check_access(problem.access, needs, name)
     if learner.expert is None:  # an expert's student is only begun for a number of steps
         begun = partial(learner.init, here, total=needs.source_steps)
         jax.eval_shape(begun, jax.random.key(0))  # computes nothing
@@ -108,7 +141,7 @@ def _check_learner(learner: Learner, needs: Requirements, source: Domain, name: 
             "that would make a rollout of them: add it, or use another learner"
         )
     if learner.expert is not None:
-        check_expert(envs.find(source.environment), learner.expert)
+        check_expert(envs.of(source), learner.expert)
         if needs.learns_on_target:
             raise HeadstartError(
                 f"{name} learns from the target's rewards, and {who} from an expert, who is in the "
@@ -130,7 +163,7 @@ def _check_source(domain: Domain, needs: Requirements, name: str) -> None:
             f"{name} needs a source that varies, and {domain} does not: give a parameter a "
             "distribution, as in torso_mass = {uniform = [3, 9]}"
         )
-    source = envs.find(domain.environment)
+    source = envs.of(domain)
     for parameter in needs.parameters:
         if parameter not in source.parameters:
             raise HeadstartError(

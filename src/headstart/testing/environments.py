@@ -3,96 +3,64 @@
 import itertools
 from collections.abc import Mapping
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from headstart import envs
-from headstart.envs.environment import UNLIMITED, Environment
-from headstart.envs.spec import Actions, Obs, Parameter
-from headstart.envs.vector_env import AbstractVectorEnv, TimeStep
+from headstart.envs.environment import UNLIMITED
+from headstart.envs.vector_env import AbstractVectorEnv
 from headstart.experience.unroll import begin, play
-from headstart.policies.policy import AbstractPolicy, UniformPolicy
 from headstart.problem import Domain
+from headstart.problem.parameter import Parameter
+from headstart.runs.trace import COPIES, Pushes, differ, trace
 from headstart.testing.finding import Finding, hold
 
-STEPS = 60
 LONG = 5_000
 """Steps after which an episode is not waited for."""
-COPIES = 8
-PUSH = 8
-"""Steps that an action is kept."""
-
-
-class Pushes(AbstractPolicy):
-    """Actions uniformly at random, each kept for a while: jitter stays where it is."""
-
-    actions: Actions = eqx.field(static=True)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
-    def initial(self, num: int) -> tuple[Array, Array]:
-        kind = jnp.int32 if self.actions.discrete else jnp.float32
-        return jnp.zeros(num, jnp.int32), jnp.zeros((num, *self.actions.shape), kind)
-
-    def step(
-        self, told: TimeStep, memory: tuple[Array, Array], key: PRNGKeyArray | None
-    ) -> tuple[Shaped[Array, "env ..."], tuple[Array, Array]]:
-        age, kept = memory
-        fresh, _ = UniformPolicy(self.actions).step(told, (), key)
-        renewed = (age % PUSH == 0).reshape(-1, *[1] * (kept.ndim - 1))
-        action = jnp.where(renewed, fresh, kept)
-        return action, (age + 1, action)
 
 
 def check_environment(name: str) -> None:
     """Raises:
     AssertionError: the environment does not keep what it declares; the message says what.
     """
-    hold(examine(name))
+    hold(examine(Domain(name)))
 
 
-def examine(name: str) -> list[Finding]:
-    """What `headstart check` reports of an environment.
+def examine(domain: Domain) -> list[Finding]:
+    """What `headstart check` reports of a domain's environment, its parameters at nominal.
 
     Raises:
         HeadstartError: there is no such environment, or it raises.
     """
-    environment = envs.find(name)
-    nominal = _trace(environment, {}, seed=0)
-    again, other = _trace(environment, {}, seed=0), _trace(environment, {}, seed=1)
+    domain = Domain.of(domain.environment, {}, horizon=domain.horizon, declares=domain.declares)
+    environment = envs.of(domain)
+    nominal, again, other = (
+        np.stack(list(trace(envs.start(domain, COPIES, seed)))) for seed in (0, 0, 1)
+    )
     findings = [
         _finding("the same seed gives the same episode", nominal, again),
         _finding("another seed gives another", nominal, other, same=False),
     ]
-    if environment.horizon == UNLIMITED:
-        findings.append(_ends(environment))
+    if envs.spec_of(domain).horizon == UNLIMITED:
+        findings.append(_ends(domain))
     for parameter, declared in environment.parameters.items():
-        findings += _examine_parameter(environment, parameter, declared, nominal)
-    return findings + _examine_masses(environment)
+        findings += _examine_parameter(domain, parameter, declared)
+    return findings + _examine_masses(domain)
 
 
-def _examine_parameter(
-    environment: Environment, name: str, declared: Parameter, nominal: np.ndarray
-) -> list[Finding]:
-    running = envs.start(Domain(environment.name), COPIES, 0)
+def _examine_parameter(domain: Domain, name: str, declared: Parameter) -> list[Finding]:
+    running = envs.start(domain, COPIES, 0)
     stated = declared.low <= declared.nominal <= declared.high and declared.low < declared.high
-    moved = []
-    for value in (declared.low, declared.high):
-        if value != declared.nominal:
-            moved.append(_largest(nominal - _trace(environment, {name: value}, seed=0)))
-    column = list(environment.parameters).index(name)
+    ends = {declared.low, declared.high} - {declared.nominal}
+    moved = [differ(domain, domain.with_parameters(**{name: end})) for end in ends]
+    column = list(running.environment.parameters).index(name)
     away = _away(declared)
-    seen = bool(moved) and min(moved) > 0
+    seen = bool(moved) and all(moved)
     unseen = "nothing differs at the end of its range"
     if declared.rare:
         unseen = "random actions do not meet it"
-    restored = _traced(running, {}, 0), _traced(running, {column: away}, 0), _traced(running, {}, 0)
-    twice = _traced(running, {column: away}, 0)
+    restored = _traced(running), _traced(running, {column: away}), _traced(running)
+    twice = _traced(running, {column: away})
     return [
         Finding(f"{name}: low ≤ nominal ≤ high", bool(stated), f"{declared}"),
         Finding(
@@ -105,9 +73,9 @@ def _examine_parameter(
     ]
 
 
-def _ends(environment: Environment) -> Finding:
+def _ends(domain: Domain) -> Finding:
     """Whether an episode of an environment that sets no horizon comes to an end."""
-    running = envs.start(Domain(environment.name), 1, 0)
+    running = envs.start(domain, 1, 0)
     policy = Pushes(running.spec.actions)
     playing = play(policy, running, begin(policy, running), jax.random.key(0))
     ended = any(
@@ -122,11 +90,11 @@ def _ends(environment: Environment) -> Finding:
     )  # fmt: skip
 
 
-def _examine_masses(environment: Environment) -> list[Finding]:
+def _examine_masses(domain: Domain) -> list[Finding]:
     """Mass and inertia keep their ratio, body by body, and the derived constants follow."""
     findings = []
-    for column, (name, declared) in enumerate(environment.parameters.items()):
-        running = envs.start(Domain(environment.name), 1, 0)
+    for column, (name, declared) in enumerate(envs.of(domain).parameters.items()):
+        running = envs.start(domain, 1, 0)
         running.reset()
         before = running.masses_and_inertias()
         if before is None or not name.endswith("mass"):
@@ -150,35 +118,14 @@ def _away(declared: Parameter) -> float:
     return float(round(far)) if declared.integer else middle
 
 
-def _trace(environment: Environment, parameters: Mapping[str, float], seed: int) -> np.ndarray:
-    """Observations and rewards of random actions `[steps, copies, …]`, the actions always equal."""
-    return _record(envs.start(Domain.of(environment.name, parameters), COPIES, seed))
-
-
-def _traced(running: AbstractVectorEnv, changed: Mapping[int, float], seed: int) -> np.ndarray:
-    """The same with copies that have been used, reseeded; `changed` by column."""
+def _traced(running: AbstractVectorEnv, changed: Mapping[int, float] | None = None) -> np.ndarray:
+    """What happens `[steps, copies, …]` with copies that have been used, reseeded; `changed` by
+    column."""
     running.values[:] = [p.nominal for p in running.environment.parameters.values()]
-    for column, value in changed.items():
+    for column, value in (changed or {}).items():
         running.values[:, column] = value
-    running.reseed(seed)
-    return _record(running)
-
-
-def _record(running: AbstractVectorEnv) -> np.ndarray:
-    policy = Pushes(running.spec.actions)
-    carry = begin(policy, running)
-    seen = [_row(carry.told.obs, np.zeros(COPIES))]
-    for played in play(policy, running, carry, jax.random.key(0)):
-        seen.append(_row(played.step.next_obs, played.step.reward))
-        if len(seen) > STEPS:
-            return np.stack(seen)
-    raise AssertionError("play goes on for ever")
-
-
-def _row(obs: Obs, reward: np.ndarray) -> np.ndarray:
-    """`[copies, entries + 1]`."""
-    groups = [np.float64(group).reshape(COPIES, -1) for group in obs.values()]
-    return np.concatenate([*groups, reward[:, None]], axis=1)
+    running.reseed(0)
+    return np.stack(list(trace(running)))
 
 
 def _finding(claim: str, a: np.ndarray, b: np.ndarray, same: bool = True) -> Finding:

@@ -1,0 +1,86 @@
+"""What may be fixed or varied about an environment."""
+
+# What a file or a person gives is of any type, until it is looked at.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.errors import HeadstartError, unknown
+
+EXAMPLE = '{attribute = "g", nominal = 10, low = 5, high = 15}'
+ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*|\[\d+\])*")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something about an environment that a domain may fix or vary."""
+
+    nominal: float
+    low: float
+    high: float
+    unit: str = "1"
+    meaning: str = ""
+    integer: bool = False
+    rare: bool = False
+    """Whether random actions hardly ever meet what it changes, so that `check` cannot see it."""
+    attribute: str = ""
+    """Where a Gymnasium environment keeps it, as `g` or `model.opt.gravity[2]`: it is set there
+    before every reset. What the environment derives from it when it is made does not follow."""
+    argument: str = ""
+    """Of what makes a Gymnasium environment, which is made anew whenever this changes."""
+
+
+def declared(name: str, table: object) -> Parameter:
+    """A parameter of an environment that does not declare it itself, from a table.
+
+    Raises:
+        HeadstartError: a key is unknown or missing, or a value does not fit.
+    """
+    if isinstance(table, Parameter):
+        table = {f: value for f, value in vars(table).items() if value != ""}
+    if not isinstance(table, Mapping):
+        raise HeadstartError(f"parameters.{name} must be a table, as {EXAMPLE}, got {table!r}")
+    of: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Parameter)}
+    for key, value in table.items():
+        if key not in of:
+            raise unknown(f"key of parameters.{name}", str(key), of)
+        _check_type(f"parameters.{name}.{key}", of[key], value)
+    missing = [key for key in ("nominal", "low", "high") if key not in table]
+    if missing or ("attribute" in table) == ("argument" in table):
+        lacking = missing[0] if missing else "attribute, or else an argument"
+        raise HeadstartError(f"parameters.{name} needs {lacking}, as in {EXAMPLE}")
+    made = Parameter(**table)
+    if not made.low <= made.nominal <= made.high or made.low == made.high:
+        raise HeadstartError(
+            f"parameters.{name} needs low ≤ nominal ≤ high and low < high, got {made.low:g}, "
+            f"{made.nominal:g} and {made.high:g}"
+        )
+    if made.attribute and not ATTRIBUTE.fullmatch(made.attribute):
+        raise HeadstartError(
+            f"parameters.{name}.attribute is a name, with . and [number] for what lies inside, as "
+            f"model.opt.gravity[2], got {made.attribute!r}"
+        )
+    return made
+
+
+def as_table(parameter: Parameter) -> dict[str, Any]:
+    """The inverse of `declared`, in plain types."""
+    blank = {field.name: field.default for field in dataclasses.fields(Parameter)}
+    return {name: value for name, value in vars(parameter).items() if value != blank[name]}
+
+
+def _check_type(place: str, kind: type, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        float: number and abs(value) < 1e300 and math.isfinite(value),
+        bool: isinstance(value, bool),
+        str: isinstance(value, str),
+    }[kind]
+    if not fits:
+        named = {float: "a finite number", bool: "true or false", str: "a text"}[kind]
+        raise HeadstartError(f"{place} must be {named}, got {value!r}")
