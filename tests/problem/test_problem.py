@@ -239,7 +239,8 @@ def test_parameters_that_a_domain_declares_are_written_and_read_again(tmp_path):
     assert from_table(json.loads(json.dumps(problem.as_table()))) == problem
     assert problem.source.at_mean().declares == problem.source.declares
     undeclared = Domain("gym:Pendulum-v1", g=14)
-    assert hash(undeclared) != hash(problem.target) and undeclared != problem.target
+    assert hash(undeclared) != hash(problem.target)
+    assert undeclared != problem.target
     make_job(problem, "source-only", 0, tmp_path)
 
 

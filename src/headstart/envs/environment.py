@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -52,6 +53,10 @@ class Environment(ABC):
         self, domain: Domain, num: int, seed: int, expert: str | None = None
     ) -> "AbstractVectorEnv":
         """`num` copies of the environment with a domain's parameters; see `envs.start`."""
+
+    def itself(self) -> gymnasium.Env[Any, Any] | None:
+        """A copy as its author wrote it, if that is one of Gymnasium's."""
+        return None
 
     def declaring(self, declares: Mapping[str, Parameter]) -> "Environment":
         """The same with more parameters, by attribute or argument.

@@ -68,6 +68,12 @@ class GymnasiumEnvironment(HostEnvironment):
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine(self._make, num, self.parameters)
 
+    def itself(self) -> gymnasium.Env:
+        nominal = np.array([[p.nominal for p in self.parameters.values()]])
+        engine = self.engine(1)
+        engine.set_parameters(np.zeros(1, int), nominal)
+        return engine.first()
+
 
 def _attribute(env: gymnasium.Env[Any, Any], name: str, default: Any = None) -> Any:
     """Of the environment or of the outermost of its wrappers that has it."""
@@ -210,7 +216,15 @@ class GymnasiumEngine(Engine):
     def _start(self, row: int) -> Any:
         self._apply(row)
         self._actions[row] = []
-        return self._envs[row].reset(seed=int(self._seeds[row]))[0]
+        begun: Any = self._envs[row].reset(seed=int(self._seeds[row]))
+        if not isinstance(begun, tuple) or len(begun) != 2:
+            raise TypeError(f"reset returned {type(begun).__name__}, not (observation, info)")
+        return begun[0]
+
+    def first(self) -> gymnasium.Env:
+        """The first copy, with its values, before an episode."""
+        self._apply(0)
+        return self._envs[0]
 
     def _apply(self, row: int) -> None:
         """Give a copy the values that its next episode has."""
@@ -238,13 +252,25 @@ class GymnasiumEngine(Engine):
     ) -> tuple[np.ndarray, Reading, np.ndarray, np.ndarray]:
         steps = [self._act(row, action[i]) for i, row in enumerate(rows.tolist())]
         obs, reward, terminated, truncated, _ = zip(*steps, strict=True)
-        flags = np.array(terminated, bool), np.array(truncated, bool)
-        return np.array(reward, np.float64), self._stacked(obs), *flags
+        flags = np.array(terminated), np.array(truncated)
+        rewards = np.array(reward, np.float64)
+        if rewards.ndim != 1:
+            raise TypeError(f"step returned a reward of shape {list(rewards.shape[1:])}")
+        for name, flag in zip(("terminated", "truncated"), flags, strict=True):
+            if flag.ndim != 1 or flag.dtype.kind not in "bi":
+                raise TypeError(f"step returned {name} = {flag[0]!r}, not True or False")
+        return rewards, self._stacked(obs), flags[0].astype(bool), flags[1].astype(bool)
 
     def _act(self, row: int, action: Any) -> Any:
         env = self._envs[row]
         self._actions[row].append(np.array(action))
-        return env.step(action_for(env.action_space, np.asarray(action)))
+        taken: Any = env.step(action_for(env.action_space, np.asarray(action)))
+        if not isinstance(taken, tuple) or len(taken) != 5:
+            raise TypeError(
+                "step must return (observation, reward, terminated, truncated, info), and returned "
+                f"{len(taken) if isinstance(taken, tuple) else type(taken).__name__}"
+            )
+        return taken
 
     def _stacked(self, obs: Any) -> Reading:
         groups = [grouped(self._space, one) for one in obs]

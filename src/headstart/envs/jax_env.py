@@ -4,7 +4,7 @@ one compiled call, policy included.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from headstart.envs.environment import Environment
-from headstart.envs.spec import EXPERT, Obs, grouped
+from headstart.envs.spec import EXPERT, Obs, actions_of, grouped, groups_of
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
     Act,
@@ -25,7 +25,7 @@ from headstart.envs.vector_env import (
     rng_from_array,
     rng_to_array,
 )
-from headstart.errors import SimulationError
+from headstart.errors import HeadstartError, SimulationError
 from headstart.knowledge import leaves, load_leaves
 from headstart.problem.domain import Domain
 from headstart.pytree import PyTree
@@ -95,6 +95,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         super().__init__(environment, domain, num, seed, expert)
         shown = Domain(domain.environment, domain.shows, domain.shows_critic)
         self._view = View(environment, shown, expert, self.spec.horizon)
+        _check_shapes(environment)
         values = jnp.asarray(self.values, jnp.float32)
         shape = jax.eval_shape(partial(_fresh, environment), values, self._key)
         state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
@@ -242,6 +243,46 @@ class JaxVectorEnv(AbstractVectorEnv):
 
 def _named(env: JaxEnvironment, values: Array) -> dict[str, Array]:
     return dict(zip(env.parameters, values, strict=True))
+
+
+@lru_cache
+def _check_shapes(env: JaxEnvironment) -> None:
+    """Hold one step against what is declared, computing nothing.
+
+    Raises:
+        HeadstartError: a shape is another, or the step cannot be traced.
+    """
+    actions = actions_of(env.name, env.action_space)
+
+    def one(values: Array, key: PRNGKeyArray):
+        p = _named(env, values)
+        state = env.reset(p, key)
+        blank = jnp.zeros((1, *actions.shape), actions.dtype)
+        after, reward, terminated = env.step(state, _action_for(env.action_space, blank)[0], p, key)
+        obs = grouped(env.observation_space, env.observe(state, p, key), jnp)
+        return state, after, obs, {"reward": reward, "terminated": terminated}
+
+    try:
+        values = jax.ShapeDtypeStruct((len(env.parameters),), jnp.float32)
+        state, after, obs, ends = jax.eval_shape(one, values, jax.random.key(0))
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise HeadstartError(
+            f"{env.name} cannot be traced: {type(error).__name__}: {said}"
+        ) from error
+    declared = {name: g.shape for name, g in groups_of(env.name, env.observation_space).items()}
+    for name, shape in (declared | dict.fromkeys(ends, ())).items():
+        found = (obs | ends)[name].shape
+        if found != shape:
+            raise HeadstartError(
+                f"{env.name} declares {name} of shape {list(shape)}, and returns {list(found)}"
+            )
+    before, behind = (jax.tree.map(lambda x: (x.shape, x.dtype), s) for s in (state, after))
+    if before != behind:
+        raise HeadstartError(
+            f"{env.name}.step returns a state of other shapes or types than reset: {behind} after "
+            f"{before}"
+        )
 
 
 def _fresh(

@@ -187,6 +187,8 @@ def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
         index = xp.asarray(obs) - xp.asarray(space.start)
         return {"state": index.astype(np.int32).reshape(-1)}
     if _is_image(space):
+        if xp is np and np.asarray(obs).dtype.kind not in "iu":
+            raise TypeError(f"an image of bytes is declared, and got {np.asarray(obs).dtype}")
         return {"pixels": xp.asarray(obs, np.uint8)}
     return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(-1)}
 

@@ -309,9 +309,24 @@ class HostVectorEnv(AbstractVectorEnv):
     def _read(self, rows: np.ndarray, reading: Reading) -> Obs:
         """What an engine says, as groups, and what the domain shows of the parameters."""
         groups: Obs = {self._plain: reading} if self._plain else reading  # pyright: ignore
-        for array in groups.values():
+        for name, array in groups.items():
+            self._check_as_declared(name, array)
             self._finite(rows, "observation", array)
         return groups | self._shown(self.values[rows]) if self._shown.groups else groups
+
+    def _check_as_declared(self, name: str, array: np.ndarray) -> None:
+        group = self.spec.groups[name]
+        as_declared = array.shape[1:] == group.shape
+        if group.kind == "choice" and as_declared:
+            as_declared = bool(((array >= 0) & (array < np.array(group.choices))).all())
+        if not as_declared:
+            found = (
+                array[0].tolist() if group.kind == "choice" else f"shape {list(array.shape[1:])}"
+            )
+            raise SimulationError(
+                f"{self.environment.name} declares {name} as {group}, and returned {found}: "
+                "mend its observation_space, or what it returns"
+            )
 
     def _finite(self, rows: np.ndarray, what: str, array: np.ndarray) -> None:
         if np.isfinite(array).all():

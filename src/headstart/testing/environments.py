@@ -9,11 +9,13 @@ import numpy as np
 from headstart import envs
 from headstart.envs.environment import UNLIMITED
 from headstart.envs.vector_env import AbstractVectorEnv
+from headstart.errors import HeadstartError, SimulationError
 from headstart.experience.unroll import begin, play
 from headstart.problem import Domain
 from headstart.problem.parameter import Parameter
 from headstart.runs.trace import COPIES, Pushes, differ, trace
 from headstart.testing.finding import Finding, hold
+from headstart.testing.spaces import examine_spaces
 
 LONG = 5_000
 """Steps after which an episode is not waited for."""
@@ -33,6 +35,22 @@ def examine(domain: Domain) -> list[Finding]:
         HeadstartError: there is no such environment, or it raises.
     """
     domain = Domain.of(domain.environment, {}, horizon=domain.horizon, declares=domain.declares)
+    own = envs.of(domain).itself()
+    try:
+        spaces = [] if own is None else examine_spaces(own)
+    except Exception as error:
+        raise HeadstartError(
+            f"{domain.environment} raised {type(error).__name__}: {error}"
+        ) from error
+    try:
+        return spaces + _examine(domain)
+    except SimulationError:
+        if all(finding.held for finding in spaces):
+            raise
+        return spaces
+
+
+def _examine(domain: Domain) -> list[Finding]:
     environment = envs.of(domain)
     nominal, again, other = (
         np.stack(list(trace(envs.start(domain, COPIES, seed)))) for seed in (0, 0, 1)
