@@ -5,7 +5,7 @@ from the target. A method carries knowledge from one to the other. The target is
 result is the return on it after no, one, a few and many tries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from headstart.problem.parameter import Parameter
 
 if TYPE_CHECKING:
     from headstart.comparison import Comparison
+    from headstart.learners.learner import Learner
     from headstart.policies.loaded import LoadedPolicy
+    from headstart.training import Trained
 
 __version__ = "0.2.0"
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "compare",
     "load",
     "prepare_jax",
+    "train",
 ]
 
 
@@ -61,6 +64,29 @@ def compare(
 
     found = problem if isinstance(problem, TransferProblem) else find(str(problem))
     return comparison.compare(found, methods, **how)
+
+
+def train(
+    domain: Domain | str, learner: "Learner | Mapping[str, Any] | str" = "ppo", **how: Any
+) -> "Trained":
+    """Train a learner in a domain; see `headstart.training.train`.
+
+        made = headstart.train("gym:Pendulum-v1", "sac", steps=20_000)
+        made.policy(obs)   # an action
+        made.returns       # of fresh episodes
+
+    Args:
+        domain: where, or the name of an environment.
+        learner: its name, a table of its fields, or one.
+        how: steps, seed, out.
+
+    Raises:
+        HeadstartError: a name, a field or a parameter does not exist or does not suit.
+    """
+    prepare_jax()
+    from headstart import training
+
+    return training.train(domain, learner, **how)
 
 
 def load(folder: str | Path, trusted: Sequence[str] = ()) -> "LoadedPolicy":

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MOST_SEEDS = 1000
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What several methods made of a problem."""
@@ -115,6 +118,8 @@ def compare(
     Raises:
         HeadstartError: a method that was asked for does not exist or does not suit, or none does.
     """
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise HeadstartError(f"seeds must be a number from 1 to {MOST_SEEDS}, got {seeds}")
     check_problem(problem)
     wanted = tuple(methods or problem.methods)
     of: dict[str, list[Job]] = {}

@@ -13,6 +13,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from headstart.errors import HeadstartError, unknown
 from headstart.registry import Registry
 
+LARGEST = 2**53
+"""From here on not every whole number can be told from the next."""
+
 
 def as_table(config: Any) -> Any:
     """Nested plain types; `updated(type(config)(), as_table(config)) == config`."""
@@ -168,6 +171,8 @@ def _fitted(value: Any, hint: Any, path: str) -> Any:
         if hint is bool and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
         if hint is int and not isinstance(value, bool) and int(float(text)) == float(text):
+            if abs(float(text)) >= LARGEST:
+                raise HeadstartError(f"{path} must be below 2⁵³, got {value!r}")
             return int(float(text))
         if hint is float and not isinstance(value, bool) and math.isfinite(float(text)):
             return float(text)

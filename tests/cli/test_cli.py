@@ -11,9 +11,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from headstart import Domain, envs
+from headstart import Domain, HeadstartError, envs
+from headstart.cli.main import _method_fields as cli_fields
 from headstart.cli.main import main
 from headstart.learners.ppo import PPO
+from headstart.problem.named import find
+from headstart.runs.job import make_job
 from small import TRACK_TOML
 
 TOML = (
@@ -80,6 +83,48 @@ def test_run_evaluate_and_resume(problem, capsys):
     assert Path("runs/track/report.html").exists()
 
 
+def test_help_says_what_the_problem_is_and_what_it_sets(problem, capsys):
+    text = Path(problem).read_text() + "[learner]\nhidden = [8]\n[methods.epopt]\nsteps = 77\n"
+    Path("set.toml").write_text(text)
+    with pytest.raises(SystemExit):
+        main(["run", "set.toml", "epopt", "--method.epsilon", "0.3", "--help"])
+    said = capsys.readouterr().out
+    assert "source  probes:Track(wind=Uniform(low=-0.5, high=0.5))" in said
+    assert "shots   0, 2 episodes of adaptation, then 16 of evaluation each" in said
+    assert re.findall(r"--method\.(.*)  \(by itself (.*)\)", said) == [
+        ("learner.hidden 8", "64 64"), ("steps 77", "1000000"), ("epsilon 0.3", "0.1"),
+    ]  # fmt: skip
+
+
+def test_what_jax_cannot_run_on_is_said_in_one_line(problem):
+    for command in (f"compare {problem} scratch", f"run {problem} scratch", "check probes:Track"):
+        words = [sys.executable, "-m", "headstart", *command.split()]
+        there = {**os.environ, "JAX_PLATFORMS": "cuda"}
+        done = subprocess.run(words, env=there, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("headstart: JAX cannot run on cuda")
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--method.learner.buffer_size 1e30", "learner.buffer_size must be below 2⁵³, got '1e30'"),
+        ("--method.learner.num_envs 1e12", "1000000000000 copies with rollouts of 8 steps take"),
+        ("--method.learner.hidden 1000000 1000000", "networks and what they remember take"),
+        ("--method.learner.batch_size 1e12", "batches of 1000000000000 take"),
+        (
+            "--method.steps 1e13 --method.learner.buffer_size 1e12",
+            "lower learner.hidden or learner",
+        ),
+    ],
+)
+def test_what_is_too_large_for_this_machine_is_refused_before_it_is_made(flags, says, tmp_path):
+    fields = cli_fields(flags.split())
+    with pytest.raises(HeadstartError, match=re.escape(says)):
+        make_job(find("broken-cheetah"), "source-only", 0, tmp_path, fields)
+
+
 def test_help_lists_a_methods_fields(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "hopper-mass", "epopt", "--help"])
@@ -139,10 +184,16 @@ def test_check_says_what_held(capsys):
         ("run hopper-mass finetune --from k", "k is not a knowledge folder"),
         ("run hopper-mass pretrained --from k", "k is not a knowledge folder"),
         ("check CartPole-v1", "unknown environment 'CartPole-v1': did you mean 'gym:CartPole-v1'?"),
-        ("run hopper-mass scratch --seed -1", "must be a whole number ≥ 0 and below 2³¹, got -1"),
+        (
+            "run hopper-mass scratch --seed -1",
+            "must be a whole number from 0 to 2147483647, got -1",
+        ),
         ("run hopper-mass scratch --seed x", "must be a whole number"),
         ("run hopper-mass scratch more", "'more' is one word too many"),
-        ("compare hopper-mass --seeds 0", "must be a whole number ≥ 1, got 0"),
+        ("compare hopper-mass --seeds 0", "must be a whole number from 1 to 1000, got 0"),
+        (f"compare hopper-mass --workers {10**12}", "must be a whole number from 1 to 1000, got"),
+        (f"evaluate k grid --episodes {10**12}", "must be a whole number from 1 to 1000000, got"),
+        ("evaluate k grid --episodes ²", "must be a whole number from 1 to 1000000, got ²"),
         ("compare hopper-mass --method.steps 3", "--method.FIELD belongs to `headstart run`"),
     ],
 )

@@ -10,7 +10,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,7 +78,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     listing.flag("--json", "for programs", action="store_true")
     run.word("problem", PROBLEM)
     run.word("method", "a name from `headstart list`, or module:Class")
-    run.flag("--seed", "of all that is drawn", 0, type=_count)
+    run.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
     run.flag("--resume", "go on with an unfinished run", action="store_true")
     start = "a knowledge folder that the method starts from, in place of its own pre-training"
     run.flag("--from", start, type=Path, metavar="KNOWLEDGE", dest="knowledge")
@@ -86,10 +88,10 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     )
     compare.word("problem", PROBLEM)
     compare.word("methods", METHODS, metavar="METHOD", nargs="*")
-    compare.flag("--seeds", "runs of each method", 3, type=_positive)
+    compare.flag("--seeds", "runs of each method", 3, type=_whole(1, 1000))
     compare.flag("--engine", ENGINE, "local", metavar="ENGINE")
     for with_runs in (compare, study):
-        with_runs.flag("--workers", WORKERS, type=_positive)
+        with_runs.flag("--workers", WORKERS, type=_whole(1, 1000))
     for with_logs in (run, compare):
         with_logs.flag("--sink", SINK, action="append", metavar="SINK")
     for with_folder in (run, compare, study):
@@ -101,12 +103,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     ):  # fmt: skip
         with_knowledge.word("knowledge", "a knowledge folder", type=Path)
         with_knowledge.word("domain", text, metavar="DOMAIN|PROBLEM", nargs=count)
-    skills.flag("--skill", "of the one that is saved", type=_count)
+    skills.flag("--skill", "of the one that is saved", type=_whole(0, 2**31 - 1))
     skills.flag("--save", "where that skill is kept, alone", type=Path, metavar="DIR")
     graft.flag("--save", "where the grafted knowledge is kept", type=Path, metavar="DIR")
-    evaluate.flag("--episodes", "to be played", 20, type=_positive)
-    skills.flag("--episodes", "to be played of each", 4, type=_positive)
-    evaluate.flag("--seed", "of all that is drawn", 0, type=_count)
+    evaluate.flag("--episodes", "to be played", 20, type=_whole(1, 10**6))
+    skills.flag("--episodes", "to be played of each", 4, type=_whole(1, 10**6))
+    evaluate.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
     report.word("dir", "as in runs/hopper-mass", type=Path)
     report.flag("--trust", "run the code of others that it names", action="store_true")
     check.word("environment", "a name, gym:ID, module:function, or a problem, for its environments",
@@ -133,6 +135,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise HeadstartError(f"{rest[0]!r} is one word too many")
         if fields and options.command != "run":
             raise HeadstartError("--method.FIELD belongs to `headstart run`")
+        if options.command in ("evaluate", "skills", "graft", "check"):
+            from headstart.runs.checks import check_platform
+
+            check_platform()
         from headstart.cli import commands as bodies
 
         return getattr(bodies, f"{options.command}_command")(options, fields) or 0
@@ -177,12 +183,30 @@ def _print_fields(run: Parser, arguments: list[str], fields: dict[str, Any]) -> 
     from headstart.problem.named import find
     from headstart.runs.job import configured
 
-    method = configured(find(options.problem), options.method, fields)
-    print(f"fields of {options.method}, as {options.problem} sets them:")
+    problem = find(options.problem)
+    method = configured(problem, options.method, fields)
+    kind = {k: v for k, v in problem.learner.items() if k == "algorithm"}
+    alone = configured(replace(problem, learner=kind, methods={}), options.method, {})
+    usual = {field: value for field, _, value in described(alone)}
+    access = problem.access
+    print(f"{problem.name}: {problem.description or 'a problem'}")
+    print(f"  source  {problem.source}\n  target  {problem.target}")
+    print(f"  access  {access.observations} observations and {access.steps} steps of the target")
+    print(f"  shots   {', '.join(map(str, access.shots))} episodes of adaptation, then ", end="")
+    print(f"{problem.episodes} of evaluation each")
+    print(
+        f"fields of {options.method}; by itself is what one is where {options.problem} sets none:"
+    )
     for field, meaning, value in described(method):
-        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-        print(f"  --method.{field} {shown}\n      {meaning}")
+        other = usual.get(field, value)
+        own = "" if other == value else f"  (by itself {_words(other)})"
+        print(f"  --method.{field} {_words(value)}{own}")
+        print(textwrap.indent(meaning, "      "))
     print()
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _refuse_flag(flag: str, options: argparse.Namespace, flags: list[str]) -> NoReturn:
@@ -198,16 +222,17 @@ def _refuse_flag(flag: str, options: argparse.Namespace, flags: list[str]) -> No
     raise unknown("flag", flag, flags)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 0 and below 2³¹, got {text}")
-    return int(text)
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """Takes a text for a whole number between these."""
 
+    def whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text[:20]) <= high:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {low} to {high}, got {text[:40]}"
+            )
+        return int(text)
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, got {text}")
-    return int(text)
+    return whole
 
 
 if __name__ == "__main__":

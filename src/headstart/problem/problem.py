@@ -18,6 +18,9 @@ from headstart.problem.access import Access, is_count
 from headstart.problem.distributions import Fixed
 from headstart.problem.domain import Domain
 
+MOST_EPISODES = 10**6
+"""That a policy is evaluated by."""
+
 
 @dataclass(frozen=True)
 class TransferProblem:
@@ -66,9 +69,10 @@ class TransferProblem:
                     "declare them once, under [source]"
                 )
         for name in ("episodes", "sweep_episodes"):
-            if not is_count(getattr(self, name)) or getattr(self, name) < 1:
+            number = getattr(self, name)
+            if not is_count(number) or not 1 <= number <= MOST_EPISODES:
                 raise HeadstartError(
-                    f"{name} must be a whole number ≥ 1, got {getattr(self, name)!r}"
+                    f"{name} must be a whole number from 1 to {MOST_EPISODES}, got {number!r}"
                 )
         if len(self.sweep) > 1:
             raise HeadstartError(f"sweep takes one parameter, got {', '.join(self.sweep)}")

@@ -3,20 +3,39 @@
 # JAX leaves types of its functions unknown.
 # pyright: reportUnknownMemberType=false
 
+import math
+import os
 from functools import lru_cache, partial
 
 import jax
+import numpy as np
 
 from headstart import envs
 from headstart.envs.environment import check_domain, check_expert
 from headstart.envs.spec import check_alike
 from headstart.errors import AllowanceSpent, HeadstartError
+from headstart.experience.replay import transition_row
 from headstart.learners.learner import Learner, OnPolicyLearner, check_accepts
 from headstart.learners.off_policy import OffPolicy
 from headstart.methods.method import Method, Requirements, remembers
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.pytree import PyTree
 from headstart.runs.trace import STEPS, bare, differ
 from headstart.transfer.graft import check_joined
+
+
+def check_platform() -> None:
+    """Raises:
+    HeadstartError: JAX is told to run on what is not here.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX's own, with and without a plugin
+        said = str(error).partition("\n")[0] or "no plugin for it is installed"
+        raise HeadstartError(
+            f"JAX cannot run on {os.environ.get('JAX_PLATFORMS')} ({said}): set JAX_PLATFORMS=cpu, "
+            "or install jax for it, as pip install 'jax[cuda13]'"
+        ) from None
 
 
 def check_problem(problem: TransferProblem) -> None:
@@ -25,6 +44,7 @@ def check_problem(problem: TransferProblem) -> None:
     Raises:
         HeadstartError: a parameter does not fit, or changes nothing, or an expert does not exist.
     """
+    check_platform()
     for domain in (problem.source, problem.target):
         check_domain(envs.of(domain), domain)
     for parameter, values in problem.sweep.items():
@@ -34,6 +54,9 @@ def check_problem(problem: TransferProblem) -> None:
     access = problem.access
     if access.observations and access.behaviour != "random":
         check_expert(envs.of(problem.target), access.behaviour)
+    row = transition_row(envs.spec_of(problem.target)).obs
+    _check_room(f"{access.observations} observations", access.observations * size_of(row),
+                "lower access.observations")  # fmt: skip
     for domain in (problem.source, problem.target):
         _check_moves(domain)
 
@@ -81,9 +104,35 @@ def check(problem: TransferProblem, method: Method, name: str) -> None:
     _check_source(problem.source, needs, name)
     if not method.unlimited:
         _check_access(problem.access, needs, name)
+    row = transition_row(here)
+    copies, steps = learner.num_envs, learner.rollout_length
+    _check_room(f"{copies} copies with rollouts of {steps} steps", copies * steps * size_of(row),
+                "lower learner.num_envs or learner.rollout_length")  # fmt: skip
+    if isinstance(learner, OffPolicy):
+        _check_room(f"batches of {learner.batch_size}", learner.batch_size * size_of(row),
+                    "lower learner.batch_size")  # fmt: skip
     if learner.expert is None:  # an expert's student is only begun for a number of steps
         begun = partial(learner.init, here, total=needs.source_steps)
-        jax.eval_shape(begun, jax.random.key(0))  # computes nothing
+        state = jax.eval_shape(begun, jax.random.key(0))  # computes nothing
+        _check_room(f"{name}'s networks and what they remember", size_of(state),
+                    "lower learner.hidden or learner.buffer_size")  # fmt: skip
+
+
+def size_of(tree: PyTree) -> int:
+    """Bytes of its arrays, as far as they are known by their shapes."""
+    known = (leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape"))
+    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in known)
+
+
+def _check_room(what: str, size: int, mend: str) -> None:
+    """Raises:
+    HeadstartError: it is more than this machine holds.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise HeadstartError(
+            f"{what} take {size / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g}: {mend}"
+        )
 
 
 def differing(problem: TransferProblem) -> str:
