@@ -1,5 +1,10 @@
 """Small environments for tests: probes that isolate one thing, and broken ones."""
 
+import contextlib
+import os
+import signal
+import time
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -109,6 +114,36 @@ class Raising(Track):
     def step(self, action):
         if self.t == 6:
             raise ZeroDivisionError("the motor is gone")
+        return super().step(action)
+
+
+class Deaf(Track):
+    """Is sent a signal at the hundredth step in all, and swallows what comes of it."""
+
+    steps = 0
+
+    def step(self, action):
+        Deaf.steps += 1
+        with contextlib.suppress(KeyboardInterrupt):
+            if Deaf.steps == 100:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+        return super().step(action)
+
+
+class Hurt(Track):
+    """Makes something else of it."""
+
+    steps = 0
+
+    def step(self, action):
+        Hurt.steps += 1
+        try:
+            if Hurt.steps == 100:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            raise RuntimeError("the motor was stopped") from None
         return super().step(action)
 
 

@@ -267,6 +267,21 @@ def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
     assert not any(alive(pid) for pid in workers)
 
 
+@pytest.mark.parametrize("kind", ["Deaf", "Hurt"])
+def test_an_interruption_that_is_swallowed_still_stops_the_run(problem, kind):
+    """As JAX's callbacks and destructors do, or made of another exception on its way."""
+    text = Path(problem).read_text().replace("probes:Track", f"probes:{kind}")
+    Path("deaf.toml").write_text(text)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "headstart", "run", "deaf.toml", "source-only"]
+    flags = f"--method.steps 20000 {SMALL}".split()
+    done = subprocess.run([*command, *flags], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.endswith("headstart: stopped; what was finished is kept\n")
+    assert "Traceback" not in done.stderr
+    assert not list(Path("runs").glob("*/*/*/result.json"))
+
+
 def test_skills_are_listed_drawn_and_taken_out_by_number(problem, tmp_path, capsys):
     flags = ["--method.skills", "2", "--method.steps", "300", "--method.learner.num_envs", "2",
              "--method.learner.learning_starts", "64"]  # fmt: skip

@@ -117,6 +117,50 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(name, tmp_path):
     same_bits(*killed_and_whole(lambda out: job_in(tmp_path / out, name, **fields), deaths))
 
 
+class Killed(Exception):
+    pass
+
+
+LOGGED = {
+    "source-only": {"steps": 1000, "learner": small.SAC},
+    "darc": {**FIELDS["darc"], "steps": 1000, "ratio": {**FIELDS["darc"]["ratio"], "warmup": 200}},
+}
+
+
+@pytest.mark.parametrize("name", LOGGED)
+def test_the_log_is_the_same_where_a_checkpoint_falls_between_two_rows(name, tmp_path, monkeypatch):
+    """What was measured and what episodes under way have gained are not forgotten."""
+    for (module, attribute), value in {**OFTEN, (train, "LOGGED_EVERY"): 300}.items():
+        monkeypatch.setattr(module, attribute, value)
+    problem = TransferProblem(
+        "long", Domain("gym:Pendulum-v1"), Domain("gym:Pendulum-v1"),
+        Access(steps=1000, shots=(0,)), episodes=1,
+    )  # fmt: skip
+    whole, killed = (
+        make_job(problem, name, 0, tmp_path / out, LOGGED[name]) for out in ("whole", "killed")
+    )
+    prepare(whole, resume=False)
+    run(whole)
+    prepare(killed, resume=False)
+    save, saved = Checkpointer.save, []
+
+    def save_and_die(self, arrays, envs):
+        save(self, arrays, envs)
+        saved.append(envs)
+        if len(saved) % 5 == 0:
+            raise Killed
+
+    monkeypatch.setattr(Checkpointer, "save", save_and_die)
+    deaths = 0
+    while not (killed.folder / "result.json").exists():
+        try:
+            run(killed)
+        except Killed:
+            deaths += 1
+    assert deaths == len(saved) // 5 > 5
+    same_bits(killed.folder, whole.folder)
+
+
 GRU = {"memory": "gru", "memory_size": 8}
 LEARNERS = {
     "ppo": ("probes:Dot", small.PPO | {"minibatch_size": 64}, 2048),

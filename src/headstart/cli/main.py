@@ -8,7 +8,6 @@ same texts come from TOML tables and from labels, so that they are turned into f
 
 import argparse
 import os
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import headstart
+from headstart import interrupts
 from headstart.errors import HeadstartError, unknown
 
 COMMANDS = {
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     headstart.prepare_jax()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # workers are stopped on the way out
+    interrupts.stop_on_signals()  # workers are stopped on the way out
     try:
         fields = _method_fields(arguments)
         top, commands = parser()
@@ -142,15 +142,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         from headstart.cli import commands as bodies
 
         return getattr(bodies, f"{options.command}_command")(options, fields) or 0
-    except HeadstartError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("headstart: stopped; what was finished is kept", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader has gone, as `head` does; nothing more can be said to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except BaseException as error:
+        if interrupts.asked():  # whatever was made of it on the way
+            print("headstart: stopped; what was finished is kept", file=sys.stderr)
+            return 130
+        if not isinstance(error, HeadstartError):
+            raise
+        print(f"headstart: {error}", file=sys.stderr)
+        return 2
 
 
 def _method_fields(arguments: list[str]) -> dict[str, Any]:

@@ -120,6 +120,7 @@ def train(
     checkpointer = source.checkpointer
     saved = checkpointer.load()
     iteration, first, done = 0, source.steps, 0
+    log: dict[str, Any] = {}
     if saved is not None and int(saved["loop/stage"]) > stage:
         return state
     if saved is not None and int(saved["loop/stage"]) == stage:
@@ -128,11 +129,11 @@ def train(
         state = load_leaves(state, groups["learner"], "the checkpoint")
         iteration, first, acted = (int(groups["loop"][n]) for n in ("iteration", "first", "acted"))
         acting = learner.behaviour(state, Progress(acted, steps, span))
+        log |= groups.get("log", {})
         for number, c in enumerate(collectors):
             c.restore(groups[f"collector{number}"], acting)
     done = source.steps - first
     began, began_at = time.monotonic(), done
-    log: dict[str, Any] = {}
     while done < steps:
         progress = Progress(done, steps, span)
         act_key, *target_act_key, update_key = jax.random.split(
@@ -182,7 +183,7 @@ def train(
         source.progress(done, steps)
         if checkpointer.due() and done < steps:
             loop = {"iteration": iteration, "first": first, "acted": before, "stage": stage}
-            arrays = {"learner": leaves(state), "loop": loop}
+            arrays = {"learner": leaves(state), "loop": loop, "log": log}
             arrays |= {f"collector{i}": c.state() for i, c in enumerate(collectors)}
             checkpointer.save(joined(arrays), [c.envs for c in collectors])
     return state

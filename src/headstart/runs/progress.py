@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headstart.interrupts import stop_if_asked
 from headstart.runs.executors import Watch
 from headstart.runs.job import Job
 from headstart.runs.logger import ShowProgress
@@ -48,6 +49,7 @@ def bars(title: str, folder: Path) -> Generator[ShowProgress]:
         due = Every(SECONDS_BETWEEN_LINES)
 
         def progress(phase: str, done: float, total: float) -> None:
+            stop_if_asked()
             if phase not in tasks:
                 tasks[phase] = shown.add_task("", total=total)
             said = f"{title}: {phase}{_return(folder)}"
@@ -69,6 +71,7 @@ def board(total: int) -> Generator[Watch]:
         due = Every(SECONDS_BETWEEN_LINES)
 
         def watch(running: Mapping[Job, float], ended: int, of: int) -> None:
+            stop_if_asked()
             for job in tasks.keys() - running.keys():
                 shown.remove_task(tasks.pop(job))
             said = {job: f"{job.label}, seed {job.seed}{_return(job.folder)}" for job in running}
