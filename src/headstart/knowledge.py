@@ -177,8 +177,7 @@ class Knowledge:
 
 def digest(manifest: Mapping[str, Any]) -> str:
     """Of a manifest without its own digest and its format."""
-    stated = {k: v for k, v in manifest.items() if k not in ("digest", "format")}
-    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    return records.digest({k: v for k, v in manifest.items() if k not in ("digest", "format")})
 
 
 def leaves(tree: PyTree) -> dict[str, np.ndarray]:

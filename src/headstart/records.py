@@ -2,6 +2,7 @@
 should be, or one error says what is not.
 """
 
+import hashlib
 import json
 import math
 import sys
@@ -38,6 +39,11 @@ def read(path: Path | str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise HeadstartError(f"{path} is damaged: it holds no object")
     return found
+
+
+def digest(table: Mapping[str, Any]) -> str:
+    """SHA-256 of plain types, however they are ordered."""
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(text: str) -> float:

@@ -66,6 +66,8 @@ class Result:
     versions: dict[str, str]
     sweep: list[dict[str, Any]] = field(default_factory=list)
     """At each value of the swept parameter, the fields of a `Swept`."""
+    configuration: str = ""
+    """The SHA-256 of the `config.json` that it is the result of."""
 
     def dumps(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
@@ -73,7 +75,8 @@ class Result:
     @staticmethod
     def read(path: Path | str) -> "Result":
         """Raises:
-        HeadstartError: the file is absent or is no result.
+        HeadstartError: the file is absent, or is no result, or that of another configuration than
+            lies beside it.
         """
         result = records.made(Result, records.read(path), str(path))
         if not result.shots or not all(shot.returns for shot in result.shots):
@@ -86,6 +89,13 @@ class Result:
             raise HeadstartError(f"{path} is damaged: target has no observations")
         for row in result.sweep:
             records.made(Swept, row, f"{path}: sweep")
+        config = Path(path).with_name("config.json")
+        of = records.digest(records.read(config)) if config.exists() else result.configuration
+        if result.configuration != of:
+            raise HeadstartError(
+                f"{path} is the result of another configuration than {config}: two runs wrote into "
+                f"one folder; remove {config.parent}"
+            )
         return result
 
 

@@ -20,6 +20,7 @@ from headstart import Access, Domain, HeadstartError, TransferProblem, knowledge
 from headstart.knowledge import Knowledge
 from headstart.learners import train
 from headstart.policies.policy import policy_from
+from headstart.result import Result
 from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.job import Job, make_job, prepare
@@ -319,6 +320,49 @@ def test_a_broken_environment_stops_the_run_and_can_be_resumed(tmp_path, monkeyp
 
 def replace_environment(domain, name):
     return Domain(name, **domain.parameters)
+
+
+@pytest.mark.parametrize("then", ["removed", "made anew"])
+@pytest.mark.parametrize("write", ["log", "save", "dumps"])
+@pytest.mark.usefixtures("often")
+def test_a_run_whose_folder_is_taken_away_writes_no_further(tmp_path, monkeypatch, write, then):
+    """An orphan would mix what it learned into the run that took its place."""
+    job, kept = job_in(tmp_path, steps=6000), tmp_path / "kept"
+    prepare(job, resume=False)
+    of = {"log": Logger, "save": Checkpointer, "dumps": Result}[write]
+    whole = getattr(of, write)
+
+    def take_away(self, *arguments):
+        found = whole(self, *arguments)
+        if not kept.exists():
+            job.folder.rename(kept)
+            if then == "made anew":
+                other = job_in(tmp_path, steps=3000)
+                prepare(other, resume=False)
+                with locked(other.folder):
+                    pass
+        return found
+
+    monkeypatch.setattr(of, write, take_away)
+    with pytest.raises(HeadstartError, match=r"was removed while its run was under way|No such fi"):
+        run(job)
+    left = {path.name for path in job.folder.glob("*")}
+    assert left <= {"config.json", ".lock"}
+
+
+def test_a_result_is_of_the_configuration_beside_it(tmp_path):
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    found = run(job)
+    assert len(found.configuration) == 64
+    config = job.folder / "config.json"
+    table = json.loads(config.read_bytes())
+    config.write_text(json.dumps(table))  # other spaces, the same configuration
+    assert run(job) == found
+    table["method"]["fields"]["steps"] = 8000
+    config.write_text(json.dumps(table))
+    with pytest.raises(HeadstartError, match="is the result of another configuration than"):
+        Result.read(job.folder / "result.json")
 
 
 def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,10 +28,16 @@ class Checkpointer:
     Args:
         folder: the run's.
         meters: what has been taken so far, by handle; saved and restored with every checkpoint.
+        check: called before each is written.
     """
 
-    def __init__(self, folder: Path | None = None, meters: Mapping[str, Any] | None = None):
-        self._folder, self._meters = folder, meters or {}
+    def __init__(
+        self,
+        folder: Path | None = None,
+        meters: Mapping[str, Any] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ):
+        self._folder, self._meters, self._check = folder, meters or {}, check
         self._inner: WeakKeyDictionary[Any, AbstractVectorEnv] = WeakKeyDictionary()
         self._saved = self._began = time.monotonic()
         self._save_took = 0.0
@@ -57,6 +63,7 @@ class Checkpointer:
 
         if self._folder is None:
             return
+        self._check()
         self._found = self._found or {}  # what was saved here is nothing to go back to
         began = time.monotonic()
         log = self._folder / "log.jsonl"

@@ -34,14 +34,21 @@ class Logger:
     Args:
         folder: the run's.
         sinks: by name or `module:Class`; each is told every row as well.
+        check: called before each row is written.
     """
 
-    def __init__(self, folder: Path | None = None, sinks: Sequence[str] = ()):
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path | None = None,
+        sinks: Sequence[str] = (),
+        check: Callable[[], None] = lambda: None,
+    ):
+        self.folder, self._check = folder, check
         self._sinks: list[Sink] = [SINKS.find(name)(folder) for name in sinks]
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one object."""
+        self._check()
         if self.folder is not None:
             with (self.folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,12 +50,14 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
         HeadstartError: another process is running it, or the disk is full.
     """
     finished = job.folder / "result.json"
-    with locked(job.folder):
+    with locked(job.folder) as still_held:
         if finished.exists():
             return Result.read(finished)
         try:
-            result = _run(job, progress)
-            write_atomically(finished, result.dumps())
+            result = _run(job, progress, still_held)
+            data = result.dumps()
+            still_held()
+            write_atomically(finished, data)
             shutil.rmtree(job.folder / "checkpoint", ignore_errors=True)
         except OSError as error:
             raise HeadstartError(
@@ -65,10 +67,10 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
     return result
 
 
-def _run(job: Job, progress: ShowProgress) -> Result:
+def _run(job: Job, progress: ShowProgress, still_held: Callable[[], None]) -> Result:
     pretrain_key, adapt_key = jax.random.split(jax.random.key(job.seed))
-    logger = Logger(job.folder, job.sinks)
-    knowledge = _pretrained(job, pretrain_key, logger, progress)
+    logger = Logger(job.folder, job.sinks, still_held)
+    knowledge = _pretrained(job, pretrain_key, logger, progress, still_held)
     spent = _spent(job, knowledge)
     cut_to_pretraining(job.folder)
     access, started = job.problem.access, time.monotonic()
@@ -88,6 +90,7 @@ def _run(job: Job, progress: ShowProgress) -> Result:
     before = time.monotonic()
     swept = sweep(job.problem, first, last, job.seed, progress)
     evaluating = scoring.seconds + time.monotonic() - before
+    still_held()
     knowledge_of(first).save(job.folder / "zero_shot")
     knowledge_of(last).save(job.folder / "adapted")
     return Result(
@@ -104,6 +107,7 @@ def _run(job: Job, progress: ShowProgress) -> Result:
         },
         versions=versions(),
         sweep=swept,
+        configuration=records.digest(records.read(job.folder / "config.json")),
     )
 
 
@@ -257,7 +261,13 @@ class Scoring:
         return policy_from(graft(held, self._source_spec, inverse).knowledge)
 
 
-def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:
+def _pretrained(
+    job: Job,
+    key: PRNGKeyArray,
+    logger: Logger,
+    progress: ShowProgress,
+    still_held: Callable[[], None],
+) -> Knowledge:
     """The run's knowledge: read, taken over from a run that shares it, or made."""
     folder = job.folder / "knowledge"
     if folder.exists():
@@ -276,7 +286,7 @@ def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgr
         "source": Meter(),
         "target": Meter(*((None, None, None) if job.method.unlimited else limits)),
     }
-    checkpointer = Checkpointer(job.folder, meters)
+    checkpointer = Checkpointer(job.folder, meters, still_held)
     record = logger, checkpointer, progress
     source = CountedSource(job.problem.source, meters["source"], *record)
     rewards = access.rewards or job.method.unlimited
@@ -289,6 +299,7 @@ def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgr
     own = job.pretraining_key if touched else job.untouched_key, spent
     metadata = {**made.metadata, **dict(zip(HARNESS, own, strict=True))}
     knowledge = replace(made, metadata=metadata)
+    still_held()
     knowledge.save(folder)
     return knowledge
 
@@ -304,10 +315,15 @@ def _shared(job: Job) -> Path | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Hold the folder for this process; the lock ends with the process, however that ends."""
+def locked(folder: Path) -> Generator[Callable[[], None]]:
+    """Hold the folder for this process; the lock ends with the process, however that ends.
+
+    Yields:
+        a check, for before each write, that the folder has not been removed or made anew since.
+    """
+    lock = folder / ".lock"
     try:
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise HeadstartError(f"cannot write {folder}: {error.strerror}") from None
     try:
@@ -317,7 +333,12 @@ def locked(folder: Path) -> Generator[None]:
         raise HeadstartError(
             f"{folder} is in use by another process: wait for it, or choose another --out"
         ) from None
+
+    def still_held() -> None:
+        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(handle)):
+            raise HeadstartError(f"{folder} was removed while its run was under way: run it again")
+
     try:
-        yield
+        yield still_held
     finally:
         os.close(handle)
