@@ -79,7 +79,7 @@ def test_an_episode_cannot_be_prolonged():
         envs.step(np.zeros((1, 1)), np.arange(1))
     with pytest.raises(SimulationError, match="must be reset"):
         envs.step(np.zeros((1, 1)), np.arange(1))
-    with pytest.raises(ValueError, match="given back"):
+    with pytest.raises(ValueError, match="charge a whole number"):
         meter.charge(observations=-1)
     assert target.observations(0, seed=0)["state"].shape == (0, 2)
 

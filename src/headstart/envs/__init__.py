@@ -3,6 +3,7 @@
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from headstart.envs.ledger import OUTSIDE
 from headstart.errors import HeadstartError
 from headstart.problem.domain import Domain
 from headstart.problem.parameter import Parameter
@@ -116,7 +117,9 @@ def module_of(name: str) -> str:
     return entry.partition(":")[0] if isinstance(entry, str) else entry.__module__
 
 
-def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "AbstractVectorEnv":
+def start(
+    domain: Domain, num: int, seed: int, expert: str | None = None, account: str = OUTSIDE
+) -> "AbstractVectorEnv":
     """`num` copies of a domain's environment; call `reset` before the first step.
 
     Args:
@@ -124,11 +127,14 @@ def start(domain: Domain, num: int, seed: int, expert: str | None = None) -> "Ab
         num: how many copies are stepped at once.
         seed: of all that is drawn.
         expert: of the environment's experts, whose actions are shown as the group `expert`.
+        account: where its steps are tallied, `envs/ledger.py`.
 
     Raises:
         HeadstartError: the environment, a parameter or the expert does not exist.
     """
-    return of(domain).start(domain, num, seed, expert)
+    running = of(domain).start(domain, num, seed, expert)
+    running.account = account
+    return running
 
 
 def spec_of(domain: Domain) -> "EnvSpec":

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from headstart.envs import ledger
 from headstart.envs.environment import Environment
 from headstart.envs.spec import EXPERT, Obs, actions_of, grouped, groups_of
 from headstart.envs.vector_env import (
@@ -137,6 +138,7 @@ class JaxVectorEnv(AbstractVectorEnv):
             self._next_key(),
         )  # fmt: skip
         self._read_values()
+        ledger.stepped[self.account] += int(chosen.sum())
         pick = slice(None) if rows is None else rows
         found: Step = jax.tree.map(lambda column: np.array(column)[pick], step)
         self._check(found.next_obs, action=action, reward=found.reward)
@@ -160,6 +162,7 @@ class JaxVectorEnv(AbstractVectorEnv):
             self._count,
         )  # fmt: skip
         self._count += steps
+        ledger.stepped[self.account] += steps * self.num
         self._read_values()
         self._check(columns.next_obs, action=columns.action, reward=columns.reward)
         return columns, told, memory

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs import ledger
 from headstart.envs.environment import (
     UNLIMITED,
     Environment,
@@ -20,6 +21,7 @@ from headstart.envs.environment import (
     check_domain,
     check_expert,
 )
+from headstart.envs.ledger import OUTSIDE
 from headstart.envs.spec import (
     CONTEXT,
     EXPERT,
@@ -118,6 +120,9 @@ class VectorEnv(Protocol):
 
 class AbstractVectorEnv(ABC):
     """A `VectorEnv` with all that belongs to the harness: parameters, states, pictures."""
+
+    account = OUTSIDE
+    """Where its steps are tallied; see `envs/ledger.py`."""
 
     def __init__(
         self, environment: Environment, domain: Domain, num: int, seed: int, expert: str | None
@@ -252,6 +257,7 @@ class HostVectorEnv(AbstractVectorEnv):
             raise
         except Exception as error:
             raise self._broken(error) from error
+        ledger.stepped[self.account] += len(stepped)
         self._finite(stepped, "reward", reward)
         next_obs = self._read(stepped, reading)
         self._t[stepped] += 1

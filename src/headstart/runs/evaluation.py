@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from headstart import envs
+from headstart.envs.ledger import HARNESS
 from headstart.envs.vector_env import VectorEnv
 from headstart.experience.unroll import Played, returns
 from headstart.policies.policy import AbstractPolicy, ActorPolicy, Watched
@@ -44,7 +45,7 @@ def explore(
 
 def _copies(domain: Domain, episodes: int, seed: int) -> tuple[VectorEnv, int]:
     """Running copies, and how many episodes each is to play."""
-    running = envs.start(domain, min(episodes, 64), seed_for(seed, "evaluate"))
+    running = envs.start(domain, min(episodes, 64), evaluation_seed(seed), account=HARNESS)
     return running, -(-episodes // running.num)
 
 
@@ -67,6 +68,11 @@ def sweep(
             rows.append(row)
             progress("sweep", done, len(values))
     return rows
+
+
+def evaluation_seed(seed: int) -> int:
+    """Of the episodes that a run is evaluated by."""
+    return seed_for(seed, "evaluate")
 
 
 def seed_for(seed: int, purpose: str) -> int:

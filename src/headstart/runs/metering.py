@@ -2,8 +2,14 @@
 is metered. What a method may not take, it cannot get.
 
 Everything that a handle does is a function that keeps what stands behind it to itself: there is no
-attribute that leads to the target's environment, its parameters, its state, or the run's folder. In
-one Python process this stops mistakes and shortcuts, not malice.
+attribute that leads to the target's environment, its parameters, its state, or the run's folder.
+The seed by which a run is evaluated is not to be had for copies of the target, and once a method
+has returned, `runs/audit.py` holds what was stepped against what was charged.
+
+In one Python process this stops mistakes and shortcuts, not malice. A method that wants to can read
+the problem from the run's `config.json`, make the target's environment without Headstart, look into
+the closures behind a handle, or write into this module; and it can choose among its policies by
+what it knows of the world from elsewhere. Whoever publishes numbers of a method publishes its code.
 """
 
 # JAX's arrays and trees leave types of theirs unknown.
@@ -20,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from headstart import envs
+from headstart.envs.ledger import HARNESS, SOURCE, TARGET
 from headstart.envs.spec import EXPERT, EnvSpec, Obs
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
@@ -53,6 +60,8 @@ class Meter:
     observations: int = 0
     steps: int = 0
     episodes: int = 0
+    steps_here: int = 0
+    """Those charged in this process, which no checkpoint brings back."""
 
     @property
     def steps_left(self) -> int | None:
@@ -69,16 +78,18 @@ class Meter:
 
         Raises:
             AllowanceSpent: a limit would be passed; nothing is counted then.
-            ValueError: a number is negative.
+            ValueError: a number is negative, or none that can be counted.
         """
-        if min(observations, steps, episodes) < 0:
-            raise ValueError("what is taken cannot be given back")
+        for number in (observations, steps, episodes):
+            if not float(number).is_integer() or number < 0:  # not-a-number is below nothing
+                raise ValueError(f"{number} cannot be taken: charge a whole number ≥ 0")
         mend = "access.steps" if self.step_limit is not None else "the last of access.shots"
         _check("observations", observations, self.observations, self.observation_limit)
         _check("steps", steps, self.steps, self.step_limit)
         _check("episodes", episodes, self.episodes, self.episode_limit, mend)
         self.observations += observations
         self.steps += steps
+        self.steps_here += steps
         self.episodes += episodes
 
     @property
@@ -208,7 +219,7 @@ class CountedSource:
         self.checkpointer = Checkpoint.of(keeper)
 
         def start(num: int, seed: int, expert: str | None = None) -> MeteredVectorEnv:
-            inner = envs.start(domain, num, seed, expert)
+            inner = envs.start(domain, num, seed, expert, SOURCE)
             handle = MeteredVectorEnv(inner, counted)
             keeper.watch(handle, inner)
             return handle
@@ -235,7 +246,7 @@ class CountedSource:
         return self.at(self.domain.at_mean())
 
     def simulator(self, num: int, seed: int) -> AbstractVectorEnv:
-        return envs.start(self.domain, num, seed)
+        return envs.start(self.domain, num, seed, account=SOURCE)
 
     def charge(self, steps: int) -> None:
         self.meter.charge(steps=steps)
@@ -249,6 +260,13 @@ class Allowance:
     rewards: bool = True
     behaviour: str = "random"
     """Who acts when observations are recorded."""
+    reserved: int | None = None
+    """The seed of the episodes that a run is evaluated by, which its method cannot have."""
+
+    def seed(self, asked: int) -> int:
+        """The one asked for, or the next where that is reserved; JAX reads 32 bits of it."""
+        asked %= 2**32
+        return asked ^ 1 if asked == self.reserved else asked
 
 
 class MeteredTarget:
@@ -275,14 +293,14 @@ class MeteredTarget:
                     "an expert sees states, and access gives none of the target's: ask it in the "
                     "source"
                 )
-            inner = envs.start(domain, num, seed, expert)
+            inner = envs.start(domain, num, allowance.seed(seed), expert, TARGET)
             handle = MeteredVectorEnv(inner, meter, allowance.rewards)
             keeper.watch(handle, inner)
             return handle
 
         def observations(n: int, seed: int) -> Obs:
             meter.charge(observations=n)
-            return recorded(domain, allowance.behaviour, n, seed)
+            return recorded(domain, allowance.behaviour, n, allowance.seed(seed))
 
         self.start, self.observations = start, observations
         self.log, self.progress = _record(told, progress, phase)
@@ -349,7 +367,7 @@ class Checkpoint:
 def recorded(domain: Domain, behaviour: str, n: int, seed: int) -> Obs:
     """`n` observations of a domain, some steps apart, of an expert or of random actions."""
     expert = None if behaviour == "random" else behaviour
-    running = envs.start(domain, min(max(n, 1), COPIES), seed, expert)
+    running = envs.start(domain, min(max(n, 1), COPIES), seed, expert, HARNESS)
     policy = UniformPolicy(running.spec.actions) if expert is None else ExpertPolicy()
     carry = begin(policy, running)
     seen = [carry.told.obs]

@@ -29,9 +29,10 @@ from headstart.methods.method import trusted
 from headstart.methods.recipe import FineTuning
 from headstart.policies.policy import ActorPolicy, knowledge_of, policy_from
 from headstart.result import PERCENTILES, Result, Shot
+from headstart.runs.audit import Audit
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.checks import differing
-from headstart.runs.evaluation import evaluate, explore, sweep
+from headstart.runs.evaluation import evaluate, evaluation_seed, explore, sweep
 from headstart.runs.job import Job, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
@@ -77,15 +78,19 @@ def _run(job: Job, progress: ShowProgress, still_held: Callable[[], None]) -> Re
     frames = max(access.observations - spent.target["observations"], 0)
     meter = Meter(frames, None, None if job.method.unlimited else access.shots[-1])
     source = CountedSource(job.problem.source, logger=logger, progress=progress, phase="retrain")
-    allowance = Allowance(meter, behaviour=access.behaviour)
+    reserved = evaluation_seed(job.seed)
+    allowance = Allowance(meter, behaviour=access.behaviour, reserved=reserved)
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
     knowledge = replace(knowledge, metadata=shown)
     scoring = Scoring(job, logger, progress)
     scoring.log_carried(knowledge)
+    audit = Audit(job.problem, job.label)
     policies = job.method.adapt(_fitted(job, knowledge), source, target, adapt_key)
     for policy in policies:
+        audit.check(source.meter, meter)
         scoring.take(policy, meter)
+    audit.check(source.meter, meter)
     first, last = scoring.finish()
     before = time.monotonic()
     swept = sweep(job.problem, first, last, job.seed, progress)
@@ -290,9 +295,13 @@ def _pretrained(
     record = logger, checkpointer, progress
     source = CountedSource(job.problem.source, meters["source"], *record)
     rewards = access.rewards or job.method.unlimited
-    allowance = Allowance(meters["target"], rewards, access.behaviour)
+    allowance = Allowance(
+        meters["target"], rewards, access.behaviour, evaluation_seed(job.seed)
+    )  # fmt: skip
     target = MeteredTarget(job.problem.target, allowance, *record)
+    audit = Audit(job.problem, job.label)
     made = job.method.pretrain(source, target, key)
+    audit.check(meters["source"], meters["target"])
     spent: dict[str, Any] = {name: meter.counts() for name, meter in meters.items()}
     touched = any(spent["target"].values())
     spent["seconds"] = round(checkpointer.seconds, 3)
