@@ -1,5 +1,6 @@
 """Comparing methods from Python."""
 
+import json
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -56,6 +57,8 @@ def test_of_all_methods_those_run_that_can(tmp_path, monkeypatch):
     found = headstart.compare(plain, out=tmp_path, seeds=1, engine="own:Nothing")
     assert "no knowledge is named" in found.left_out["pretrained"]
     assert {failure.job.label for failure in found.failures} >= {"scratch", "source-only"}
+    stored = json.loads((tmp_path / "track" / "left_out.json").read_bytes())
+    assert stored == found.left_out
     with pytest.raises(HeadstartError, match="holds no finished run"):
         found.table()
     with pytest.raises(HeadstartError, match="no knowledge is named"):

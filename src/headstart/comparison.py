@@ -1,5 +1,6 @@
 """Methods side by side on one problem: run, and looked at."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError
+from headstart.knowledge import write_atomically
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem
-from headstart.report.compared import Compared, read
+from headstart.report.compared import LEFT_OUT, Compared, read
 from headstart.runs.checks import check_problem
 from headstart.runs.executors import Failure, executor, run_all
 from headstart.runs.job import Job, make_job, prepare
@@ -65,8 +67,11 @@ class Comparison:
     def plot(self) -> "Figure":
         """Returns on the target over its episodes, with 95 % intervals over seeds."""
         from headstart.report import shots_figure
+        from headstart.report.figures import as_written
 
-        return shots_figure(self.runs.results)
+        fig = shots_figure(self.runs.results)
+        as_written(fig)
+        return fig
 
     def report(self) -> Path:
         """Write the report, one HTML file with everything inside."""
@@ -134,6 +139,10 @@ def compare(
             print(f"headstart: {label} is left out: {error}", file=sys.stderr)
     if not of:
         raise HeadstartError(f"no method can run here: {next(iter(left_out.values()))}")
+    if not wanted:
+        folder = Path(out) / problem.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / LEFT_OUT, json.dumps(left_out, indent=1).encode())
     jobs = [job for seed in zip(*of.values(), strict=True) for job in seed]
     todo = [job for job in jobs if not prepare(job, resume=True)]
     with board(len(todo)) as watch:

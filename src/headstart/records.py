@@ -34,6 +34,7 @@ def read(path: Path | str) -> dict[str, Any]:
         raise HeadstartError(f"{path} is damaged: it is larger than {MOST_BYTES >> 20} MiB")
     try:
         found = json.loads(data, parse_constant=_finite, parse_float=_finite)
+        json.dumps(found, ensure_ascii=False).encode()  # no half of a character
     except (ValueError, RecursionError) as error:  # an int may have too many digits, too
         raise HeadstartError(f"{path} is damaged: {error}") from None
     if not isinstance(found, dict):
@@ -72,7 +73,7 @@ def made(kind: type[Record], table: Any, place: str) -> Record:
 
 
 def fitted(value: Any, hint: Any, place: str) -> Any:
-    """A value as a type says: a dataclass, list, dict, int, float, str, or one of several.
+    """A value as a type says: a dataclass, list, dict, int, float, str, bool, or one of several.
 
     Raises:
         HeadstartError: it is not of that type.
@@ -89,6 +90,7 @@ def fitted(value: Any, hint: Any, place: str) -> Any:
         and not isinstance(value, bool)
         and abs(value) <= sys.float_info.max,
         str: isinstance(value, str),
+        bool: isinstance(value, bool),
         list: isinstance(value, list),
         dict: isinstance(value, dict),
     }

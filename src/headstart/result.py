@@ -66,6 +66,8 @@ class Result:
     versions: dict[str, str]
     sweep: list[dict[str, Any]] = field(default_factory=list)
     """At each value of the swept parameter, the fields of a `Swept`."""
+    unlimited: bool = False
+    """Whether its method might take of the target what it liked, as an oracle does."""
     configuration: str = ""
     """The SHA-256 of the `config.json` that it is the result of."""
 

@@ -207,6 +207,24 @@ def test_each_mistake_has_one_line_and_status_2(command, says, capsys, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate {} grid", "report {}", "graft {} wall", "skills {}", "run wall finetune --from {}",
+     "run wall scratch --out {}", "run {} scratch", "check {}", "run wall {}", "check own:{}",
+     "run wall scratch --sink {}", "run wall scratch:learner.hidden={}", "{}"],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ["a" * 5000, "x\udcff\udcfe", "64," * 200])
+def test_no_name_is_too_long_or_too_odd_for_one_line(command, text, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "--out" in command and len(text) < 255:
+        command = command.replace("{}", "{} more")
+    assert main(command.format(text).split(" ")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("headstart: ")
+    assert len(said.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_folder_that_cannot_be_written(problem, capsys):
     Path("taken").write_text("")
     assert main(f"run {problem} scratch --out taken".split()) == 2

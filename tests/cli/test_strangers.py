@@ -11,6 +11,7 @@ import pytest
 from headstart import Access, Domain
 from headstart.cli.main import main
 from headstart.knowledge import digest
+from headstart.records import digest as sha256
 from headstart.runs.executors import LocalProcesses
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
@@ -93,6 +94,8 @@ def test_a_report_imports_nothing_that_the_runs_name(place, finished, theirs, ca
         held["metadata"]["policy"]["groups"]["state"]["encoder"] = "evil:make"
         manifest.write_text(json.dumps(held | {"digest": digest(held)}))
     (copy / "config.json").write_text(json.dumps(config))
+    result = json.loads((copy / "result.json").read_bytes())
+    (copy / "result.json").write_text(json.dumps(result | {"configuration": sha256(config)}))
     assert main(["report", str(folder)]) == 2
     says = "is code that did not come with Headstart, and it would be run: if you trust"
     assert says in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The report, looked at in a real browser."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from PIL import Image
 from headstart import Access, Domain, Normal, TransferProblem
 from headstart.report import write
 from headstart.report.compared import read
-from headstart.report.figures import bent, figure, legend
+from headstart.report.figures import bent, figure, legend, svg
 from headstart.runs.job import make_job, prepare
 from headstart.runs.run import run
 from small import FIELDS, PPO
@@ -45,6 +46,12 @@ def report(tmp_path_factory):
             if name == "epopt-posterior":
                 assert result.target["episodes"] == 4
     prepare(make_job(PROBLEM, "scratch", 2, out), resume=False)  # never run
+    failed = make_job(PROBLEM, "scratch", 3, out)
+    prepare(failed, resume=False)
+    traceback = "Traceback (most recent call last)\n  File\nZeroDivisionError: the motor is gone\n"
+    (failed.folder / "worker.err").write_text(traceback)
+    left_out = json.dumps({"darc": "no steps <of the target>"})
+    (out / PROBLEM.name / "left_out.json").write_text(left_out)
     return write(read(out / PROBLEM.name))
 
 
@@ -68,7 +75,17 @@ def test_everything_is_inside(report):
     assert "From many masses to one &lt;heavier&gt; &amp;" in html
     for name in METHODS:
         assert f"</span>{name}</td>" in html
-    assert "scratch/2" in html  # the run that has not finished is named
+    assert "scratch/2</b>: not run to its end" in html
+    assert "scratch/3</b>: ZeroDivisionError: the motor is gone (where, is in" in html
+    assert "<dt>darc</dt><dd>no steps &lt;of the target&gt;</dd>" in html
+    assert html.count("without a limit</span>") == 1  # the oracle's episodes
+    rows = r"<tr><td>([\w.]+)</td><td>(.*?)</td><td class=\"soft\">(.*?)</td></tr>"
+    fields = re.findall(
+        rows, html.partition("<summary>epopt</summary>")[2].partition("</table>")[0]
+    )
+    assert ("trajectories", "<b>8</b>", "set") in fields
+    assert ("learner.hidden", "<b>16</b>", "set") in fields
+    assert ("epsilon", "0.1", "as it comes") in fields
     ids = re.findall(r"\bid=\"([^\"]+)\"", html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:href=\"|url\()#([^\")]+)", html)) <= set(ids)
@@ -123,7 +140,7 @@ def test_pictures_move(report):
 
 def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
     def heads(page):
-        return re.findall(r"<th>(.*?)</th>", page.read_text())
+        return re.findall(r"<th>(.*?)</th>", page.read_text().partition("<details>")[0])
 
     tried = ["return after the last shot", "jumpstart over scratch",
              "mean over the shots (area)", "forward transfer",
@@ -153,6 +170,18 @@ def test_a_scale_is_bent_only_where_something_lies_far_below():
             assert axis.get_xticks().tolist() == before
         else:
             assert [label.get_text() for label in axis.get_xticklabels()] == ticks
+
+
+def test_a_legend_names_what_any_of_its_panels_shows_as_it_is_written():
+    fig, (left, right) = figure(columns=2)
+    left.plot([0, 1], label="$a_1$ and $b$")
+    left.plot([1, 0])
+    right.plot([0, 1], label="_own:Method")
+    right.plot([0, 1], label="$a_1$ and $b$")
+    right.set_title("$50 or $60")
+    legend(fig, left, right)
+    texts = re.findall(r"<text[^>]*>([^<]*[a-z][^<]*)</text>", svg(fig, "x"))
+    assert texts == ["$50 or $60", "$a_1$ and $b$", "_own:Method"]
 
 
 @pytest.mark.parametrize(("label", "columns"), [("darc", 3), ("darc:ratio.classifiers=triple", 2)])

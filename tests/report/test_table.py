@@ -142,7 +142,7 @@ def test_a_first_shot_after_some_episodes_is_not_called_zero_shot():
         "cold", source=Domain("archery"), target=Domain("archery"), access=Access(shots=(5, 20))
     )
     compared = Compared(
-        Path(), later, {"epopt": runs("epopt", 40, 40)}, {}, {"epopt": [[]] * 3}, []
+        Path(), later, {"epopt": runs("epopt", 40, 40)}, {}, {"epopt": [[]] * 3}, {}, {}
     )
     assert "zero-shot" not in said(compared._replace(jobs={"epopt": Posed()}))
 
@@ -162,7 +162,7 @@ def said(compared):
 
 def test_the_summary_has_a_line_for_every_method():
     logs = {label: [[]] * 3 for label in RESULTS}
-    text = said(Compared(Path(), PROBLEM, RESULTS, dict.fromkeys(RESULTS, Posed()), logs, []))
+    text = said(Compared(Path(), PROBLEM, RESULTS, dict.fromkeys(RESULTS, Posed()), logs, {}, {}))
     assert "zero-shot" in text
     line = next(line for line in text.splitlines() if line.strip().startswith("finetune"))
     assert line.split() == ["finetune", "50", "[48,", "52]", "90", "[88,", "92]", "1,000", "20"]

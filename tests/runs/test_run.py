@@ -365,6 +365,20 @@ def test_a_result_is_of_the_configuration_beside_it(tmp_path):
         Result.read(job.folder / "result.json")
 
 
+def test_a_finished_run_is_shown_where_nothing_can_be_written(tmp_path, monkeypatch):
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    result = run(job)
+
+    def denied(*_):
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", denied)
+    monkeypatch.setattr(os, "replace", denied)
+    assert prepare(job, resume=False)
+    assert run(job) == result
+
+
 def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
     Logger(tmp_path).log({"row": 1})
     Checkpointer(tmp_path).save({"x": np.array(3.0)}, [])

@@ -192,12 +192,11 @@ def _reported(folder: Path) -> None:
     from headstart.report.table import summary
 
     compared = read(folder)
-    path = write(compared)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 100
     console.print(summary(compared))
-    print(path)
+    print(write(compared))
 
 
 def check_command(options: argparse.Namespace, _: Any) -> int:

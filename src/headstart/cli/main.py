@@ -7,6 +7,7 @@ same texts come from TOML tables and from labels, so that they are turned into f
 """
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -37,6 +38,8 @@ METHODS = (
 )
 ENGINE = "where runs are executed: local, or module:Class"
 SINK = "where the rows of the log go too: module:Class; may be given several times"
+LONGEST = 255
+"""Bytes of a name, on nearly all file systems."""
 WORKERS = "processes at once; one for each core if not given"
 
 
@@ -81,7 +84,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     run.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
     run.flag("--resume", "go on with an unfinished run", action="store_true")
     start = "a knowledge folder that the method starts from, in place of its own pre-training"
-    run.flag("--from", start, type=Path, metavar="KNOWLEDGE", dest="knowledge")
+    run.flag("--from", start, type=_path, metavar="KNOWLEDGE", dest="knowledge")
     run.epilog = (
         "Fields of the method are set by --method.FIELD VALUE, after PROBLEM and METHOD; "
         "`headstart run PROBLEM METHOD --help` lists them with what the problem sets."
@@ -95,21 +98,21 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     for with_logs in (run, compare):
         with_logs.flag("--sink", SINK, action="append", metavar="SINK")
     for with_folder in (run, compare, study):
-        with_folder.flag("--out", "where runs are kept", Path("runs"), type=Path, metavar="DIR")
+        with_folder.flag("--out", "where runs are kept", Path("runs"), type=_path, metavar="DIR")
     domain = "a problem, for its target, or an environment, as in hopper:torso_mass=7"
     own = f"{domain}; the source that it was learned in, if it lies in a run and none is named"
     for with_knowledge, text, count in (
         (evaluate, domain, None), (graft, domain, None), (skills, own, "?"),
     ):  # fmt: skip
-        with_knowledge.word("knowledge", "a knowledge folder", type=Path)
+        with_knowledge.word("knowledge", "a knowledge folder", type=_path)
         with_knowledge.word("domain", text, metavar="DOMAIN|PROBLEM", nargs=count)
     skills.flag("--skill", "of the one that is saved", type=_whole(0, 2**31 - 1))
-    skills.flag("--save", "where that skill is kept, alone", type=Path, metavar="DIR")
-    graft.flag("--save", "where the grafted knowledge is kept", type=Path, metavar="DIR")
+    skills.flag("--save", "where that skill is kept, alone", type=_path, metavar="DIR")
+    graft.flag("--save", "where the grafted knowledge is kept", type=_path, metavar="DIR")
     evaluate.flag("--episodes", "to be played", 20, type=_whole(1, 10**6))
     skills.flag("--episodes", "to be played of each", 4, type=_whole(1, 10**6))
     evaluate.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
-    report.word("dir", "as in runs/hopper-mass", type=Path)
+    report.word("dir", "as in runs/hopper-mass", type=_path)
     report.flag("--trust", "run the code of others that it names", action="store_true")
     check.word("environment", "a name, gym:ID, module:function, or a problem, for its environments",
                metavar="ENVIRONMENT|PROBLEM")  # fmt: skip
@@ -122,6 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     headstart.prepare_jax()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may be no Unicode
     interrupts.stop_on_signals()  # workers are stopped on the way out
     try:
         fields = _method_fields(arguments)
@@ -222,6 +228,17 @@ def _refuse_flag(flag: str, options: argparse.Namespace, flags: list[str]) -> No
         if of_method in [f"--method.{name}" for name, _, _ in described(method)]:
             raise HeadstartError(f"unknown flag {flag!r}: did you mean {of_method!r}?")
     raise unknown("flag", flag, flags)
+
+
+def _path(text: str) -> Path:
+    """Takes a text for a path that a file system could have."""
+    try:
+        os.path.lexists(text)
+    except ValueError as error:  # a null byte
+        raise argparse.ArgumentTypeError(f"is no path: {error}") from None
+    if any(len(os.fsencode(part)) > LONGEST for part in Path(text).parts):
+        raise argparse.ArgumentTypeError(f"a name is longer than {LONGEST} bytes: {text[:40]}…")
+    return Path(text)
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

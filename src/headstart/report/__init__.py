@@ -22,6 +22,7 @@ from headstart.report.table import (
     notes,
     recipes,
     rows,
+    settings,
     warnings,
 )
 from headstart.report.views import stills
@@ -40,7 +41,7 @@ def write(compared: Compared) -> Path:
     Raises:
         HeadstartError: it cannot be written.
     """
-    folder, problem, results, jobs, logs, unfinished = compared
+    folder, problem, results, jobs, logs, unfinished, left_out = compared
     threshold = threshold_from(results)
     first = next(iter(results.values()))[0]
     path = folder / "report.html"
@@ -69,6 +70,8 @@ def write(compared: Compared) -> Path:
         movies=_movies(folder, results, problem),
         seeds={label: [r.seed for r in runs] for label, runs in results.items()},
         unfinished=unfinished,
+        left_out=left_out,
+        settings=settings(jobs),
         versions=first.versions,
     )
     return path
@@ -156,7 +159,7 @@ def _sweep_figure(results: Results):
     axes[0].set_title("before any target episode")
     axes[1].set_title("after the last shot")
     axes[0].set_ylabel("return")
-    legend(fig, axes[0])
+    legend(fig, *axes)
     return fig
 
 
@@ -183,7 +186,7 @@ def _learning_figure(logs: Logs):
         axis.set_xlabel("steps" if phase == "pretrain" else "episodes on the target")
         axis.locator_params(axis="x", nbins=5)
     axes[0].set_ylabel("return while training")
-    legend(fig, max(axes, key=lambda axis: len(axis.get_lines())))
+    legend(fig, *axes)
     return fig
 
 
@@ -207,7 +210,7 @@ def _curves_figure(logs: Logs, jobs: Jobs) -> str | None:
             axis.plot(x, _smoothed(y), color=colour(index), label=label, linewidth=0.9)
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("steps")
-    legend(fig, axes[0])
+    legend(fig, *axes)
     return svg(fig, "judges")
 
 
@@ -224,7 +227,7 @@ def _paths_figure(folder: Path, results: Results, problem: TransferProblem) -> s
     for axis, (side, domain) in zip(axes, _sides(problem), strict=True):
         draw_paths(axis, domain, policies, results[next(iter(results))][0].seed)
         axis.set_title(side)
-    legend(fig, axes[0])
+    legend(fig, *axes)
     return svg(fig, "paths")
 
 

@@ -9,8 +9,12 @@ from headstart.errors import HeadstartError
 from headstart.methods import METHODS
 from headstart.problem import TransferProblem, from_table
 from headstart.result import Result
+from headstart.runs.executors import error_in
 from headstart.runs.job import Job
 from headstart.runs.logger import rows
+
+LEFT_OUT = "left_out.json"
+"""Beside the methods' folders."""
 
 
 class Compared(NamedTuple):
@@ -24,8 +28,10 @@ class Compared(NamedTuple):
     """The first run of every method, as it was asked for."""
     logs: dict[str, list[list[dict[str, Any]]]]
     """What the runs of every method have logged."""
-    unfinished: list[str]
-    """Folders."""
+    unfinished: dict[str, str]
+    """Folders of runs that failed or were not run to their end, and what they said."""
+    left_out: dict[str, str]
+    """Methods that a comparison of everything could not run, and why."""
 
 
 def read(folder: Path | str) -> Compared:
@@ -59,7 +65,9 @@ def read(folder: Path | str) -> Compared:
         ),
     )
     configs = sorted(folder.glob("*/*/config.json"))
-    unfinished = [str(c.parent) for c in configs if not (c.parent / "result.json").exists()]
+    unfinished = {
+        str(c.parent): _said(c.parent) for c in configs if not (c.parent / "result.json").exists()
+    }
     results = {label: sorted(found[label], key=lambda r: r.seed) for label in order}
     problem = _problem(folder, results)
     for label, runs in results.items():
@@ -79,7 +87,20 @@ def read(folder: Path | str) -> Compared:
             for label, runs in results.items()
         },
         unfinished,
+        _left_out(folder / LEFT_OUT),
     )
+
+
+def _said(run: Path) -> str:
+    errors = run / "worker.err"
+    failed = errors.exists() and errors.stat().st_size
+    return error_in(errors) if failed else "not run to its end"
+
+
+def _left_out(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    return records.fitted(records.read(path), dict[str, str], str(path))
 
 
 def _problem(folder: Path, results: Mapping[str, Sequence[Result]]) -> TransferProblem:

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from headstart.result import Estimate, estimate
 
@@ -100,16 +101,32 @@ def bent(axis: Axes) -> bool:
     return True
 
 
-def legend(fig: Figure, axis: Axes) -> None:
-    """The axis's labels below the figure, long ones cut short."""
-    handles, labels = axis.get_legend_handles_labels()
-    short = [label if len(label) < 45 else label[:44] + "…" for label in labels]
+def legend(fig: Figure, *axes: Axes) -> None:
+    """The labels of all the axes below the figure, each once, long ones cut short."""
+    lines: dict[str, Any] = {}
+    for line in (line for axis in axes for line in axis.get_lines()):
+        if not re.fullmatch(r"_child\d+", label := str(line.get_label())):  # Matplotlib's own
+            lines.setdefault(label, line)
+    short = [label if len(label) < 45 else label[:44] + "…" for label in lines]
     columns = 3 if max(map(len, short), default=0) < 28 else 2
-    fig.legend(handles, short, loc="outside lower center", ncols=columns, frameon=False)
+    shown = fig.legend(
+        lines.values(), map(str, range(len(lines))), loc="outside lower center", ncols=columns,
+        frameon=False,
+    )  # fmt: skip
+    for text, label in zip(shown.get_texts(), short, strict=True):
+        text.set_text(label)  # afterwards: one that begins with _ would be left out
+    as_written(fig)
+
+
+def as_written(fig: Figure) -> None:
+    """Read no mathematics into the figure's texts: a label may hold a $."""
+    for text in fig.findobj(Text):
+        text.set_parse_math(False)
 
 
 def svg(fig: Figure, name: str) -> str:
     """The figure as an SVG element; `name` keeps its ids apart from those of other figures."""
+    as_written(fig)
     text = io.StringIO()
     settings: Any = {"svg.hashsalt": name, "svg.fonttype": "none"}
     with plt.rc_context(settings):

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from headstart.configuration import as_table
+from headstart.configuration import as_table, described, updated
 from headstart.learners import LEARNERS
 from headstart.methods.pretrained import Pretrained
 from headstart.problem import TransferProblem
@@ -54,6 +54,7 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
             {
                 "label": label,
                 "learner": unlike.get(label, ""),
+                "unlimited": runs[0].unlimited,
                 "colour": colour(index),
                 "first": shown(worth.first),
                 "last": shown(worth.last),
@@ -117,7 +118,8 @@ def summary(compared: Compared) -> Group:
     for label, runs in results.items():
         worth = transfer(runs, (), None)
         returns = [shown(worth.first), shown(worth.last)][: len(heads)]
-        taken = f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"
+        taken = [f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"]
+        taken[1] += ", no limit" if runs[0].unlimited else ""
         table.add_row(label, *returns, *taken)
     said = [f"{label} {meaning}" for label, meaning in meanings(results, problem).items()]
     said += [f"{label}, its recipe: {recipe}." for label, recipe in recipes(compared).items()]
@@ -135,6 +137,24 @@ def recipes(compared: Compared) -> dict[str, str]:
     """What was on of the methods whose parts can be switched off."""
     told = {label: job.method.recipe for label, job in compared.jobs.items()}
     return {label: recipe for label, recipe in told.items() if recipe}
+
+
+def settings(jobs: Jobs) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """The fields of each method, and whether the problem or its label set them."""
+    found: list[tuple[str, list[tuple[str, str, bool]]]] = []
+    for label, job in jobs.items():
+        kind = type(job.method)
+        plain = updated(
+            kind(), {"learner": {"algorithm": LEARNERS.name_of(type(job.method.learner))}}
+        )
+        usual = {name: value for name, _, value in described(plain)}
+        own = [
+            (name, " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+             value != usual[name])
+            for name, _, value in described(job.method)
+        ]  # fmt: skip
+        found.append((label, own))
+    return found
 
 
 def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:

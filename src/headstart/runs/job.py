@@ -22,6 +22,9 @@ from headstart.runs.checks import check
 from headstart.runs.logger import SINKS
 from headstart.usercode import digests
 
+LONGEST = 255
+"""Bytes of a folder's name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -122,10 +125,10 @@ def make_job(
         METHODS.find(method_name(named))
     for sink in sinks:
         SINKS.find(sink)
-    if "/" in label:
+    if "/" in label or not label.isprintable() or len(label.encode()) > LONGEST:
         raise HeadstartError(
-            f"a method's label becomes a folder, so it has no '/', and {label!r} has: paths belong "
-            "into the problem, under [methods.NAME]"
+            f"a method's label becomes a folder, and {label[:99]!r} cannot be one (it has no '/', "
+            f"and {LONGEST} bytes at most): set its fields in the problem, under [methods.NAME]"
         )
     method = configured(problem, label, flags or {})
     check(problem, method, method_name(label))

@@ -51,6 +51,8 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
         HeadstartError: another process is running it, or the disk is full.
     """
     finished = job.folder / "result.json"
+    if finished.exists():  # in a folder that one may perhaps only read
+        return Result.read(finished)
     with locked(job.folder) as still_held:
         if finished.exists():
             return Result.read(finished)
@@ -112,6 +114,7 @@ def _run(job: Job, progress: ShowProgress, still_held: Callable[[], None]) -> Re
         },
         versions=versions(),
         sweep=swept,
+        unlimited=job.method.unlimited,
         configuration=records.digest(records.read(job.folder / "config.json")),
     )
 
