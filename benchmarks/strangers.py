@@ -28,9 +28,10 @@ import headstart
 
 headstart.prepare_jax()
 
+import jax
 import numpy as np
 
-from headstart import Access, Domain, HeadstartError, TransferProblem
+from headstart import Access, Domain, HeadstartError, TransferProblem, studies
 from headstart.knowledge import Knowledge, digest
 from headstart.policies.policy import policy_from
 from headstart.problem import problem as problems
@@ -40,13 +41,15 @@ from headstart.report.table import summary
 from headstart.runs.checkpointer import CHECKPOINT, Checkpointer
 from headstart.runs.checks import check
 from headstart.runs.job import configured, make_job, prepare
-from headstart.runs.run import run
+from headstart.runs.logger import Logger, silent
+from headstart.runs.run import _pretrained, _shared, _spent, run  # pyright: ignore
 
 HERE = Domain("cart-pole")
 PROBLEM = TransferProblem(
     "hinge", HERE, HERE, Access(shots=(0, 2)), episodes=1,
     learner={"hidden": [8], "num_envs": 4, "rollout_length": 8, "minibatch_size": 16},
-    methods={"source-only": {"steps": 256}}, sweep={"gravity": (9.0, 10.0)}, sweep_episodes=1,
+    methods={"source-only": {"steps": 256}, "finetune": {"steps": 256}},
+    sweep={"gravity": (9.0, 10.0)}, sweep_episodes=1,
 )  # fmt: skip
 TOML = """
 [source]
@@ -66,6 +69,7 @@ HARMFUL: list[Any] = [
     None, True, -1, 0, 2**31, 10**400, -(10**30), 1.5, 1e308, float("nan"), float("inf"), "", "x",
     "../../x", "\ud800", "a" * 300, "json:dumps", "os:getcwd", [], [[]], {}, {"": []}, ["x"] * 99,
 ]  # fmt: skip
+STUDY = Path(studies.__file__).parent / "primacy.json"
 SECONDS = 10
 """That a file may take to read."""
 
@@ -127,7 +131,7 @@ def disturb(file: Path, rng: random.Random, forge: bool) -> bool:
         record["digest"] = digest(record)
     lines[at] = json.dumps(record).encode()
     file.write_bytes(b"\n".join(lines) + b"\n")
-    return False
+    return file.name == STUDY.name  # whose digest nobody forges
 
 
 def readers(folder: Path) -> dict[str, tuple[Path, Callable[[], Any], bool]]:
@@ -144,7 +148,21 @@ def readers(folder: Path) -> dict[str, tuple[Path, Callable[[], Any], bool]]:
         problem = read()
         check(problem, configured(problem, "source-only", {}), "source-only")
 
+    shared = make_job(PROBLEM, "finetune", 0, folder)
+    prepare(shared, resume=True)
+
+    def taken_over() -> None:
+        if _shared(shared) is None:
+            raise HeadstartError("nothing is taken over")
+        key = jax.random.key(0)
+        _spent(shared, _pretrained(shared, key, Logger(), silent, lambda: None))
+
     return {
+        "study": (
+            folder / "primacy.json",
+            lambda: studies.find("primacy").claims(studies.stored("primacy", folder)), True,
+        ),
+        "donor": (own / "knowledge" / "manifest.json", taken_over, True),
         "knowledge, facts": (
             own / "adapted" / "manifest.json",
             lambda: policy_from(Knowledge.load(own / "adapted")), True,
@@ -190,6 +208,7 @@ def whole(folder: Path) -> None:
     prepare(job, resume=False)
     run(job)
     Checkpointer(job.folder).save({"loop/stage": np.array(0)}, [])
+    shutil.copy(STUDY, folder)
     (folder / "hinge.toml").write_text(TOML)
     (folder / "hinge.json").write_text(json.dumps(tomllib.loads(TOML)))
 
@@ -208,19 +227,23 @@ def main() -> int:
     counts: dict[str, Counter[str]] = {}
     seen: set[str] = set()
     with tempfile.TemporaryDirectory() as place:
-        kept, folder = Path(place, "kept"), Path(place, "runs")
-        whole(kept)
+        folder = Path(place)
+        whole(folder)
+        kinds = readers(folder)
+        kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for number in range(options.files):
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(kept, folder)
-            kinds = readers(folder)
             kind = list(kinds)[number % len(kinds)]
             file, read, has_digest = kinds[kind]
-            before = file.read_bytes()
             tells = disturb(file, rng, forge=rng.random() < 0.5) and has_digest
-            if file.read_bytes() == before:
+            if file.read_bytes() == kept[file]:
                 continue
             found, where = outcome(read)
+            for path in folder.rglob("*"):
+                if path.is_file() and path not in kept:
+                    path.unlink()
+            for path, data in kept.items():
+                if not path.exists() or path.read_bytes() != data:
+                    path.write_bytes(data)
             found = "accepted" if found == "through" and tells else found
             counts.setdefault(kind, Counter())[found] += 1
             last = where.strip().splitlines()[-3:] if where else []

@@ -495,3 +495,14 @@ def test_the_primeds_claims_follow_the_numbers(changed, fails):
     claims = primacy.claims(primed(**changed))
     assert [i for i, claim in enumerate(claims) if not claim.holds] == fails
     assert "-600" in primacy.shown(primed())
+
+
+def test_a_damaged_table_is_refused(tmp_path):
+    path = tmp_path / "primacy.json"
+    whole = (Path(studies.__file__).parent / "primacy.json").read_text()
+    path.write_text(whole)
+    assert "digest" not in studies.stored("primacy", tmp_path)
+    for damaged in (whole[:-9], whole.replace("1", "2", 1), "[]", "{}", whole.replace("4", "NaN")):
+        path.write_text(damaged)
+        with pytest.raises(HeadstartError, match="is damaged"):
+            studies.stored("primacy", tmp_path)

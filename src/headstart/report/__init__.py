@@ -181,7 +181,8 @@ def _learning_figure(logs: Logs):
     fig, axes = figure(columns=max(len(phases), 1))
     for axis, phase in zip(axes, phases, strict=False):
         for _, index, name, x, y in (curve for curve in curves if curve[0] == phase):
-            axis.plot(x, y, color=colour(index), label=name, linewidth=0.9, alpha=0.8)
+            dot = "." if len(x) == 1 else None
+            axis.plot(x, y, marker=dot, color=colour(index), label=name, linewidth=0.9, alpha=0.8)
         axis.set_title(titles[phase])
         axis.set_xlabel("steps" if phase == "pretrain" else "episodes on the target")
         axis.locator_params(axis="x", nbins=5)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart import records
 from headstart.errors import HeadstartError, unknown
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def run(name: str, out: Path, workers: int | None) -> dict[str, Any]:
         )
     table = study.collect(out) | {"problems": posed(name), "compared": compared(name)}
     path = out / f"{name}.json"
-    path.write_text(json.dumps(table, indent=1))
+    path.write_text(json.dumps(table | {"digest": records.digest(table)}, indent=1))
     study.draw(table, path.with_suffix(".svg"))
     return table
 
@@ -218,16 +219,19 @@ def compared(name: str) -> dict[str, Any]:
     }
 
 
-def stored(name: str) -> dict[str, Any]:
+def stored(name: str, folder: Path = Path(__file__).parent) -> dict[str, Any]:
     """The results that came with this version.
 
     Raises:
-        HeadstartError: none came with it, or its problems or arms have changed since.
+        HeadstartError: none came with it, or they are damaged, or the problems or arms of the study
+            have changed since.
     """
-    path = Path(__file__).parent / f"{name.replace('-', '_')}.json"
+    path = folder / f"{name.replace('-', '_')}.json"
     if not path.exists():
         raise HeadstartError(f"{path} is not there: run the study without --check")
-    table = json.loads(path.read_text())
+    table = records.read(path)
+    if table.pop("digest", None) != records.digest(table):
+        raise HeadstartError(f"{path} is damaged: run the study again, without --check")
     for what, now in (("problem", posed(name)), ("arm", compared(name))):
         then = table["problems" if what == "problem" else "compared"]
         for one in now | then:
