@@ -147,6 +147,14 @@ class Hurt(Track):
         return super().step(action)
 
 
+class Erratic(Track):
+    """Draws where nobody can seed it."""
+
+    def step(self, action):
+        self.x += float(np.random.default_rng().normal())
+        return super().step(action)
+
+
 class Leaving(Track):
     def step(self, action):
         if self.t == 6:

@@ -20,6 +20,8 @@ from headstart import Access, Domain, HeadstartError, TransferProblem, knowledge
 from headstart.knowledge import Knowledge
 from headstart.learners import train
 from headstart.policies.policy import policy_from
+from headstart.report.compared import read
+from headstart.report.table import notes
 from headstart.result import Result
 from headstart.runs import checkpointer
 from headstart.runs.checkpointer import Checkpointer
@@ -377,6 +379,32 @@ def test_a_finished_run_is_shown_where_nothing_can_be_written(tmp_path, monkeypa
     monkeypatch.setattr(os, "replace", denied)
     assert prepare(job, resume=False)
     assert run(job) == result
+
+
+@pytest.mark.parametrize("kind", ["Track", "Erratic"])
+@pytest.mark.usefixtures("often")
+def test_an_environment_that_cannot_be_played_again_is_named_where_a_run_resumes(
+    kind, tmp_path, monkeypatch
+):
+    problem = replace(TRACK, source=Domain(f"probes:{kind}"), target=Domain("probes:Track"))
+    job = make_job(problem, "source-only", 0, tmp_path)
+    prepare(job, resume=False)
+    save, saved = Checkpointer.save, []
+
+    def save_and_die(self, arrays, envs):
+        save(self, arrays, envs)
+        saved.append(envs)
+        if len(saved) == 1:
+            raise Killed
+
+    monkeypatch.setattr(Checkpointer, "save", save_and_die)
+    with pytest.raises(Killed):
+        run(job)
+    run(job)
+    notices = [row["notice"] for row in rows(job.folder) if "notice" in row]
+    assert len(notices) == (kind == "Erratic")
+    assert all("probes:Erratic did other than before" in notice for notice in notices)
+    assert len(notes(read(tmp_path / "track"))) == len(notices)
 
 
 def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):

@@ -89,6 +89,9 @@ class Engine(ABC):
     Arrays that come back have one row for each of `rows`. Actions come scaled to a Box's bounds.
     """
 
+    alike = True
+    """Whether the last `restore` led to where the state was saved."""
+
     @abstractmethod
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None: ...
 

@@ -6,6 +6,7 @@ reset. A parameter that says in which attribute it lies, or by which argument it
 makes the environment, needs no such method, and a domain may declare it too.
 """
 
+import hashlib
 import inspect
 import math
 import re
@@ -200,6 +201,7 @@ class GymnasiumEngine(Engine):
         self._seeds = np.zeros(num, np.int64)
         self._actions: list[list[np.ndarray]] = [[] for _ in range(num)]
         self._values: list[dict[str, float]] = [{} for _ in range(num)]
+        self._seen: list[Any] = [None] * num
         self._made_with: list[dict[str, float]] = [{} for _ in range(num)]
 
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None:
@@ -219,6 +221,7 @@ class GymnasiumEngine(Engine):
         begun: Any = self._envs[row].reset(seed=int(self._seeds[row]))
         if not isinstance(begun, tuple) or len(begun) != 2:
             raise TypeError(f"reset returned {type(begun).__name__}, not (observation, info)")
+        self._seen[row] = begun[0]
         return begun[0]
 
     def first(self) -> gymnasium.Env:
@@ -270,6 +273,7 @@ class GymnasiumEngine(Engine):
                 "step must return (observation, reward, terminated, truncated, info), and returned "
                 f"{len(taken) if isinstance(taken, tuple) else type(taken).__name__}"
             )
+        self._seen[row] = taken[0]
         return taken
 
     def _stacked(self, obs: Any) -> Reading:
@@ -289,7 +293,18 @@ class GymnasiumEngine(Engine):
             "seeds": self._seeds.copy(),
             "lengths": lengths,
             "actions": np.stack(played) if played else np.zeros(0),
+            "seen": self._digests(),
         }
+
+    def _digests(self) -> np.ndarray:
+        """Of what every copy shows, `[copies, 32]` bytes."""
+        found = np.zeros((len(self._seen), 32), np.uint8)
+        for row, obs in enumerate(self._seen):
+            if obs is not None:
+                groups = grouped(self._space, obs)
+                data = b"".join(groups[name].tobytes() for name in sorted(groups))
+                found[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+        return found
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._seeds[:] = state["seeds"]
@@ -298,3 +313,4 @@ class GymnasiumEngine(Engine):
             self._start(row)
             for action in state["actions"][end - length : end]:
                 self._act(row, action)
+        self.alike = bool((self._digests() == state["seen"]).all())

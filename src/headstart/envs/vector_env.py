@@ -121,6 +121,8 @@ class VectorEnv(Protocol):
 class AbstractVectorEnv(ABC):
     """A `VectorEnv` with all that belongs to the harness: parameters, states, pictures."""
 
+    alike = True
+    """Whether the last `restore` led to where the state was saved."""
     account = OUTSIDE
     """Where its steps are tallied; see `envs/ledger.py`."""
 
@@ -297,6 +299,7 @@ class HostVectorEnv(AbstractVectorEnv):
         prefix = "engine."
         inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         self._engine.restore(inner)
+        self.alike = self._engine.alike
 
     def start_from(self, obs: Obs) -> np.ndarray:
         if not self.environment.starts_from_observations:

@@ -205,8 +205,13 @@ def notes(compared: Compared) -> list[str]:
         f"{label}, seed {run.seed}: {note}"
         for label, runs in compared.results.items()
         for run, log in zip(runs, compared.logs[label], strict=True)
-        for note in compared.jobs[label].method.notes(log)
+        for note in [*_notices(log), *compared.jobs[label].method.notes(log)]
     ]
+
+
+def _notices(log: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the harness wrote for a person to know."""
+    return [f"{row['notice']}." for row in log if "notice" in row]
 
 
 def warnings(results: Results, problem: TransferProblem) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,9 +13,14 @@ import numpy as np
 from headstart.envs.vector_env import AbstractVectorEnv, VectorEnv
 from headstart.errors import HeadstartError
 from headstart.knowledge import grouped, joined, write_atomically
+from headstart.runs.logger import Logger
 
 CHECKPOINT = Path("checkpoint", "state")
 """The SHA-256 of what follows, and what follows: safetensors."""
+UNLIKE = (
+    "{} did other than before when its episodes were played again from their seeds, which is how "
+    "it is resumed: the run went on, and is not the one that it would have been"
+)
 DIGEST = hashlib.sha256().digest_size
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 CHECKPOINT_SHARE = 0.05
@@ -28,16 +33,17 @@ class Checkpointer:
     Args:
         folder: the run's.
         meters: what has been taken so far, by handle; saved and restored with every checkpoint.
-        check: called before each is written.
+        logger: where what a person should know is written; its check is called before each.
     """
 
     def __init__(
         self,
         folder: Path | None = None,
         meters: Mapping[str, Any] | None = None,
-        check: Callable[[], None] = lambda: None,
+        logger: Logger | None = None,
     ):
-        self._folder, self._meters, self._check = folder, meters or {}, check
+        self._folder, self._meters = folder, meters or {}
+        self._logger = Logger() if logger is None else logger
         self._inner: WeakKeyDictionary[Any, AbstractVectorEnv] = WeakKeyDictionary()
         self._saved = self._began = time.monotonic()
         self._save_took = 0.0
@@ -63,7 +69,7 @@ class Checkpointer:
 
         if self._folder is None:
             return
-        self._check()
+        self._logger.check()
         self._found = self._found or {}  # what was saved here is nothing to go back to
         began = time.monotonic()
         log = self._folder / "log.jsonl"
@@ -122,4 +128,9 @@ class Checkpointer:
     def restore(self, envs: Sequence[VectorEnv]) -> None:
         """Put environments, in the order in which they were saved, back into their states."""
         for i, handle in enumerate(envs):
-            self._inner[handle].restore((self._found or {})[f"env{i}"])
+            inner = self._inner[handle]
+            inner.restore((self._found or {})[f"env{i}"])
+            if not inner.alike:
+                self._logger.log(
+                    {"phase": "pretrain", "notice": UNLIKE.format(inner.environment.name)}
+                )

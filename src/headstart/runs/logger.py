@@ -43,12 +43,12 @@ class Logger:
         sinks: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ):
-        self.folder, self._check = folder, check
+        self.folder, self.check = folder, check
         self._sinks: list[Sink] = [SINKS.find(name)(folder) for name in sinks]
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one object."""
-        self._check()
+        self.check()
         if self.folder is not None:
             with (self.folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -294,7 +294,7 @@ def _pretrained(
         "source": Meter(),
         "target": Meter(*((None, None, None) if job.method.unlimited else limits)),
     }
-    checkpointer = Checkpointer(job.folder, meters, still_held)
+    checkpointer = Checkpointer(job.folder, meters, logger)
     record = logger, checkpointer, progress
     source = CountedSource(job.problem.source, meters["source"], *record)
     rewards = access.rewards or job.method.unlimited
