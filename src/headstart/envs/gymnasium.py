@@ -7,19 +7,17 @@ makes the environment, needs no such method, and a domain may declare it too.
 """
 
 import hashlib
-import inspect
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading
+from headstart.envs.reach import as_value, check_reached, how_to_declare, put
 from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError
-from headstart.problem.parameter import EXAMPLE, Parameter
+from headstart.problem.parameter import Parameter
 
 
 class GymnasiumEnvironment(HostEnvironment):
@@ -43,7 +41,7 @@ class GymnasiumEnvironment(HostEnvironment):
             raise HeadstartError(f"{name} declares {parameter} itself: leave it out of parameters")
         self.parameters = own | dict(declares or {})
         for parameter, declared in self.parameters.items():
-            _check_reached(f"{name}.{parameter}", declared, env, make)
+            check_reached(f"{name}.{parameter}", declared, env, make)
         self.observation_names = tuple(_attribute(env, "observation_names", ()))
         self.action_names = tuple(_attribute(env, "action_names", ()))
         limit = env.spec.max_episode_steps if env.spec else None
@@ -57,14 +55,10 @@ class GymnasiumEnvironment(HostEnvironment):
         return GymnasiumEnvironment(self.name, self._make, declares)
 
     def how_to_declare(self, name: str) -> str:
-        env, example = self._make(), EXAMPLE
-        if (value := _number_at(env, name)) is not None:
-            example = f'{{attribute = "{name}", nominal = {value:g}, low = …, high = …}}'
-        elif name in (given := _arguments(env, self._make)):
-            default = given[name] if _is_number(given[name]) else "…"
-            example = f'{{argument = "{name}", nominal = {default}, low = …, high = …}}'
+        env = self._make()
+        said = how_to_declare(name, env, self._make)
         env.close()
-        return f"; a domain may declare it, as in parameters.{name} = {example}"
+        return said
 
     def engine(self, num: int) -> "GymnasiumEngine":
         return GymnasiumEngine(self._make, num, self.parameters)
@@ -104,86 +98,6 @@ def _declared(name: str, env: gymnasium.Env[Any, Any]) -> dict[str, Parameter]:
     return dict(declared)
 
 
-def _check_reached(
-    name: str, declared: Parameter, env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]
-) -> None:
-    """Hold where a parameter is said to lie against what is there.
-
-    Raises:
-        HeadstartError: there is no such attribute or argument, or its value is not the nominal one.
-    """
-    found: Any = declared.nominal
-    if declared.attribute:
-        found = _number_at(env, declared.attribute)
-        if found is None:
-            raise HeadstartError(
-                f"{name} is said to be the attribute {declared.attribute!r} of "
-                f"{type(env.unwrapped).__name__}, which is no number there"
-            )
-    elif declared.argument:
-        found = _arguments(env, make).get(declared.argument, found)
-        try:
-            make(**{declared.argument: _as_value(declared, declared.nominal)}).close()
-        except Exception as error:
-            raise HeadstartError(
-                f"{name} is said to be the argument {declared.argument!r} of "
-                f"{type(env.unwrapped).__name__}, which cannot be made with it: {error}"
-            ) from None
-    if _is_number(found) and not math.isclose(found, declared.nominal, rel_tol=1e-6):
-        raise HeadstartError(
-            f"{name} is {found:g}, and declared as nominal {declared.nominal:g}: declare what it "
-            "is, and give a domain another value"
-        )
-
-
-def _arguments(env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]) -> dict[str, Any]:
-    """What an environment may be made with, and the defaults."""
-    known: dict[str, Any] = {}
-    for made_by in (type(env.unwrapped), make):
-        known |= {n: p.default for n, p in inspect.signature(made_by).parameters.items()}
-    return known | (env.spec.kwargs if env.spec else {})
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _as_value(declared: Parameter, value: float) -> float:
-    return int(value) if declared.integer else value
-
-
-def _steps(attribute: str) -> list[str | int]:
-    """`model.opt.gravity[2]` as `model`, `opt`, `gravity`, 2."""
-    return [int(s) if s.isdecimal() else s for s in re.findall(r"\w+", attribute)]
-
-
-def _inside(env: gymnasium.Env[Any, Any], steps: Iterable[str | int]) -> Any:
-    """What lies there, from the environment or the outermost of its wrappers on."""
-    first, *further = steps
-    found: Any = env.get_wrapper_attr(str(first))
-    for step in further:
-        found = found[step] if isinstance(step, int) else getattr(found, step)
-    return found
-
-
-def _number_at(env: gymnasium.Env[Any, Any], attribute: str) -> float | None:
-    try:
-        found = _inside(env, _steps(attribute))
-    except (AttributeError, LookupError, TypeError):
-        return None
-    return float(found) if _is_number(found) else None
-
-
-def _set(env: gymnasium.Env[Any, Any], attribute: str, value: float) -> None:
-    *path, last = _steps(attribute)
-    if not path:
-        env.set_wrapper_attr(str(last), value)
-    elif isinstance(last, int):
-        _inside(env, path)[last] = value
-    else:
-        setattr(_inside(env, path), last, value)
-
-
 class GymnasiumEngine(Engine):
     """Steps the copies one after another.
 
@@ -207,7 +121,7 @@ class GymnasiumEngine(Engine):
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None:
         for row, value in zip(rows.tolist(), values, strict=True):
             self._values[row] = {
-                name: _as_value(declared, float(number))
+                name: as_value(declared, float(number))
                 for (name, declared), number in zip(self._parameters.items(), value, strict=True)
             }
 
@@ -244,7 +158,7 @@ class GymnasiumEngine(Engine):
                 )
         for name, declared in self._parameters.items():
             if declared.attribute:
-                _set(self._envs[row], declared.attribute, values[name])
+                put(self._envs[row], declared.attribute, values[name])
             elif not declared.argument:
                 taken[name] = values[name]
         if taken:
