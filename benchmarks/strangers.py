@@ -129,6 +129,8 @@ def disturb(file: Path, rng: random.Random, forge: bool) -> bool:
     if file.name == "manifest.json" and isinstance(record, dict):
         record = json.loads(json.dumps(record))
         record["digest"] = digest(record)
+    if json.dumps(record) == json.dumps(json.loads(lines[at])):
+        return False  # what was put in was there already
     lines[at] = json.dumps(record).encode()
     file.write_bytes(b"\n".join(lines) + b"\n")
     return file.name == STUDY.name  # whose digest nobody forges

@@ -1,6 +1,9 @@
 """Environments that do not return what they declare, each in another way."""
 
+from functools import cached_property
+
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
@@ -134,3 +137,41 @@ class UntraceableGrid(Grid):
         if action > 2:
             return super().step(state, action, p, key)
         return super().step(state, action, p, key)
+
+
+class LazyGrid(Grid):
+    """Keeps a function the first time that it is stepped."""
+
+    @cached_property
+    def kept(self):
+        return lambda x: x
+
+    def step(self, state, action, p, key):
+        return self.kept(super().step(state, action, p, key))
+
+
+@jax.tree_util.register_pytree_node_class
+class Plain:
+    """A pytree that equals nothing but itself."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def tree_flatten(self):
+        return (self.state,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+
+class PlainGrid(Grid):
+    def reset(self, p, key):
+        return Plain(super().reset(p, key))
+
+    def step(self, state, action, p, key):
+        state, reward, reached = super().step(state.state, action, p, key)
+        return Plain(state), reward, reached
+
+    def observe(self, state, p, key):
+        return super().observe(state.state, p, key)

@@ -76,6 +76,29 @@ class Nested(Track):
         self.pull = [3, Pull()]
 
 
+class Shared(Track):
+    """Keeps numbers where no copy has its own, or none can be set."""
+
+    parameters = {}
+    shared = [1.0]
+
+    def __init__(self):
+        super().__init__()
+        self.pair = (1.0, [0])
+
+    @property
+    def fixed(self):
+        return 1.0
+
+
+class Choosing(Track):
+    parameters = {}
+
+    def __init__(self, n=2):
+        super().__init__()
+        self.action_space = spaces.Discrete(n)
+
+
 class Sized(Track):
     parameters = {}
 

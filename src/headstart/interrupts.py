@@ -2,16 +2,28 @@
 destructor."""
 
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 _asked: list[int] = []
 
 
-def stop_on_signals() -> None:
-    """From here on SIGINT and SIGTERM raise KeyboardInterrupt, and are remembered."""
+@contextmanager
+def stopping_on_signals() -> Generator[None]:
+    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt and are remembered, if they are not
+    ignored."""
     _asked.clear()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _asked.clear()
 
 
 def _stop(number: int, _: Any) -> None:

@@ -69,7 +69,7 @@ class Result:
     unlimited: bool = False
     """Whether its method might take of the target what it liked, as an oracle does."""
     configuration: str = ""
-    """The SHA-256 of the `config.json` that it is the result of."""
+    """The SHA-256 of the `config.json` that it is the result of; none in older results."""
 
     def dumps(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
@@ -92,8 +92,9 @@ class Result:
         for row in result.sweep:
             records.made(Swept, row, f"{path}: sweep")
         config = Path(path).with_name("config.json")
-        of = records.digest(records.read(config)) if config.exists() else result.configuration
-        if result.configuration != of:
+        if not result.configuration or not config.exists():
+            return result
+        if result.configuration != records.digest(records.read(config)):
             raise HeadstartError(
                 f"{path} is the result of another configuration than {config}: two runs wrote into "
                 f"one folder; remove {config.parent}"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart import configuration
+from headstart import configuration, records
 from headstart.knowledge import Knowledge
 from headstart.learners import LEARNERS
 from headstart.learners.learner import Learner
+from headstart.methods.method import trusted
 from headstart.policies.loaded import LoadedPolicy
 from headstart.policies.policy import policy_from
 from headstart.problem import Access, Domain, TransferProblem
@@ -48,11 +49,10 @@ def train(
             `algorithm`, as in a problem; or a learner.
         steps: of the domain, at least.
         seed: of all that is drawn.
-        out: where the run is kept, in a folder by the environment's name.
+        out: where the run is kept, in a folder by the names of the environment and the settings.
 
     Raises:
-        HeadstartError: a name, a field or a parameter does not exist or does not suit, or the
-            folder holds another run.
+        HeadstartError: a name, a field or a parameter does not exist or does not suit.
     """
     domain = Domain(domain) if isinstance(domain, str) else domain
     if isinstance(learner, str):
@@ -63,8 +63,10 @@ def train(
         word = LEARNERS.name_of(type(learner))
         table = {"algorithm": word, **configuration.as_table(learner)}
     method = "domain-randomization" if domain.varied else "source-only"
+    settings = {"domain": domain.as_table(), "learner": dict(table), "steps": steps}
+    name = re.sub(r"[^\w.-]", "-", domain.environment)
     problem = TransferProblem(
-        name=re.sub(r"[^\w.-]", "-", domain.environment),
+        name=f"{name}-{records.digest(settings)[:6]}",
         source=domain,
         target=domain,
         access=Access(shots=(0,)),
@@ -76,4 +78,5 @@ def train(
     with bars(f"{domain}, seed {seed}", job.folder) as progress:
         result = run(job, progress)
     held = Knowledge.load(job.folder / "adapted")
-    return Trained(LoadedPolicy(policy_from(held)), result.shots[0].returns, job.folder)
+    policy = policy_from(held, trusted(job.method.learner))
+    return Trained(LoadedPolicy(policy), result.shots[0].returns, job.folder)

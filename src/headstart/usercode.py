@@ -12,6 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from threading import Lock
+
+PARSING = Lock()
+"""Python 3.11 counts how deep its parsers are for all threads together, and gives up."""
 
 
 def digests(modules: Iterable[str]) -> dict[str, str]:
@@ -67,7 +71,8 @@ def _imports(text: bytes, name: str, file: Path) -> Iterator[str]:
     """Names of all that may be a module among what a module imports, and of its packages."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     try:
-        tree = ast.parse(text)
+        with PARSING:
+            tree = ast.parse(text)
     except SyntaxError:  # nor can it be imported
         return
     for node in ast.walk(tree):

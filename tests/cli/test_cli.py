@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from headstart import Domain, HeadstartError, envs
+from headstart import Domain, HeadstartError, envs, interrupts
 from headstart.cli.main import _method_fields as cli_fields
 from headstart.cli.main import main
 from headstart.learners.ppo import PPO
@@ -283,6 +283,22 @@ def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
         assert "what was finished is kept" in process.stderr.read()
     time.sleep(0.5)
     assert not any(alive(pid) for pid in workers)
+
+
+def test_signals_are_handled_as_before_once_a_command_has_ended():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for what a shell runs in the background
+    try:
+        with interrupts.stopping_on_signals():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupts.asked()
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+    assert not interrupts.asked()
+    assert main(["list", "--json"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.parametrize("kind", ["Deaf", "Hurt"])

@@ -1,3 +1,6 @@
+import gc
+import tomllib
+
 import gymnasium
 import jax
 import numpy as np
@@ -429,7 +432,7 @@ def test_what_lies_inside_of_an_attribute_is_reached():
     ("environment", "table", "said"),
     [
         ("gym:Pendulum-v1", {**G, "attribute": "gravity"}, "'gravity' of PendulumEnv, which is no"),
-        ("gym:Pendulum-v1", {**G, "nominal": 9}, "is 10, and declared as nominal 9"),
+        ("gym:Pendulum-v1", {**G, "nominal": 9}, "is 10.0, and declared as nominal 9.0"),
         ("gym:Pendulum-v1", {**G, "attribute": "spec"}, "which is no number there"),
         ("gym:Pendulum-v1", {**G, "attribute": "np_random[0]"}, "which is no number there"),
         ("probes:Track", {**G, "attribute": "x"}, "which is no number there"),
@@ -446,7 +449,7 @@ def test_an_argument_that_is_not_taken_cannot_be_declared():
     with pytest.raises(HeadstartError, match="argument 'gravity' of PendulumEnv, which cannot be"):
         envs.spec_of(Domain("gym:Pendulum-v1", declares={"g": table}))
     table = {"argument": "g", "nominal": 9, "low": 5, "high": 15}
-    with pytest.raises(HeadstartError, match="is 10, and declared as nominal 9"):
+    with pytest.raises(HeadstartError, match="is 10.0, and declared as nominal 9.0"):
         envs.spec_of(Domain("gym:Pendulum-v1", declares={"g": table}))
 
 
@@ -458,13 +461,15 @@ def test_what_declares_a_parameter_is_not_overruled():
 
 def test_the_error_for_an_unknown_parameter_says_how_it_would_be_known():
     domain = Domain("gym:Pendulum-v1", g=7)
-    with pytest.raises(HeadstartError, match=r'parameters.g = {attribute = "g", nominal = 10, low'):
+    with pytest.raises(
+        HeadstartError, match=r'parameters.g = {attribute = "g", nominal = 10.0, low'
+    ):
         check_domain(envs.of(domain), domain)
     domain = Domain("gym:FrozenLake-v1", success_rate=0.5)
     with pytest.raises(HeadstartError, match=r'success_rate = {argument = "success_rate", nom'):
         check_domain(envs.of(domain), domain)
     domain = Domain("gym:Pendulum-v1", gravity=7)
-    with pytest.raises(HeadstartError, match=r'parameters.gravity = {attribute = "g", nominal'):
+    with pytest.raises(HeadstartError, match=r'parameters.gravity = {attribute = "…", nominal'):
         check_domain(envs.of(domain), domain)
 
 
@@ -473,3 +478,47 @@ def test_an_argument_that_changes_what_is_observed_is_refused():
     running = envs.start(Domain("probes:Sized", declares=own, size=4), 1, 0)
     with pytest.raises(HeadstartError, match="must leave the spaces as they are"):
         running.reset()
+
+
+def test_what_the_error_suggests_is_what_can_be_declared():
+    domain = Domain("gym:CartPole-v1", theta_threshold_radians=0.1)
+    with pytest.raises(HeadstartError) as caught:
+        check_domain(envs.of(domain), domain)
+    said = (
+        str(caught.value)
+        .partition("parameters.")[2]
+        .replace("low = …, high = …", "low = 0, high = 1")
+    )
+    told = tomllib.loads(said)["theta_threshold_radians"]
+    assert envs.spec_of(Domain("gym:CartPole-v1", declares={"theta_threshold_radians": told}))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [
+        ("shared[0]", "lies in something that all copies of the environment share"),
+        ("fixed", "cannot be set"),
+        ("pair[0]", "cannot be set"),
+    ],
+)
+def test_an_attribute_that_a_copy_cannot_have_for_itself_is_refused(attribute, said):
+    table = {"attribute": attribute, "nominal": 1, "low": 0, "high": 2}
+    with pytest.raises(HeadstartError, match=said):
+        envs.spec_of(Domain("probes:Shared", declares={"it": table}))
+
+
+def test_an_argument_that_changes_the_actions_is_refused():
+    own = {"n": {"argument": "n", "nominal": 2, "low": 2, "high": 4, "integer": True}}
+    running = envs.start(Domain("probes:Choosing", declares=own, n=4), 1, 0)
+    with pytest.raises(HeadstartError, match=r"it has Discrete\(4\), and else Discrete\(2\)"):
+        running.reset()
+
+
+def test_copies_are_closed_once_nobody_has_them(monkeypatch):
+    closed = []
+    monkeypatch.setattr(probes.Track, "close", lambda self: closed.append(self))
+    running = envs.start(Domain("probes:Track"), 3, 0)
+    closed.clear()
+    del running
+    gc.collect()
+    assert len(closed) == 3

@@ -282,5 +282,8 @@ def test_a_parameter_that_changes_nothing_is_named_before_anything_is_trained(tm
     fixed = idle.replace("{uniform = [5, 15]}", "12")
     with pytest.raises(HeadstartError, match=r"the same at 9.8 and at 12"):
         make_job(read(written(tmp_path, fixed)), "source-only", 0, tmp_path)
+    swept = idle.replace("gravity = {uniform = [5, 15]}", "") + "[sweep]\ngravity = [5, 9, 12]\n"
+    with pytest.raises(HeadstartError, match=r"the same at 5 and at 12"):
+        make_job(read(written(tmp_path, swept)), "source-only", 0, tmp_path)
     nominal = idle.replace("{uniform = [5, 15]}", "9.8")
     make_job(read(written(tmp_path, nominal)), "source-only", 0, tmp_path)

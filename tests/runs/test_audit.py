@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,11 +45,15 @@ class Cheat(SourceOnly):
             globals()[self.then](source, target)
 
 
-def run_of(tmp_path, problem=TRACK, **fields) -> Any:
+def prepared(tmp_path, problem=TRACK, **fields) -> Job:
     method: Method = updated(Cheat(**fields), {"learner": PPO})
     job = Job(problem, "cheat", method, 0, tmp_path)
     prepare(job, resume=False)
-    return run(job)
+    return job
+
+
+def run_of(tmp_path, problem=TRACK, **fields) -> Any:
+    return run(prepared(tmp_path, problem, **fields))
 
 
 def step(running, times=3):
@@ -110,6 +115,12 @@ def test_who_takes_what_is_charged_is_let_through(tmp_path):
     assert found.source["steps"] >= 128 + 6
 
 
+def test_two_runs_at_once_in_one_process_are_told_apart(tmp_path):
+    jobs = [prepared(tmp_path / name, how="nothing", steps=512) for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        assert all(result.shots for result in pool.map(run, jobs))
+
+
 GRID = replace(
     TRACK, source=Domain("grid"), target=Domain("grid", wall=1), sweep={}, name="grid",
 )  # fmt: skip
@@ -151,6 +162,21 @@ def test_environments_are_as_they_were(fields, said, tmp_path):
     finally:
         lengthen(None, None)
         Grid.step = STEP
+
+
+def test_what_an_environment_keeps_for_itself_is_nobodys_business(tmp_path):
+    grids = replace(GRID, source=Domain("odd:LazyGrid"), target=Domain("odd:LazyGrid"))
+    assert run_of(tmp_path, grids, how="nothing_of_it").shots
+
+
+def nothing_of_it(source, target):
+    source.start(1, 0).reset()
+
+
+@pytest.mark.parametrize("number", [np.uint32(3), np.int32(3)])
+def test_a_seed_may_be_a_number_of_numpys(number):
+    seed = inspect.unwrap(Allowance.seed)
+    assert seed(Allowance(Meter(), reserved=5), number) == 3
 
 
 @pytest.mark.parametrize("domain", [Domain("probes:Track"), Domain("probes:Dot")])

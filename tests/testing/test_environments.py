@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 
 from headstart import Domain, HeadstartError, envs
@@ -73,6 +74,10 @@ def test_what_is_returned_is_held_against_what_is_declared(name, said, stepped):
 
 def test_nothing_is_said_of_one_that_returns_what_it_declares():
     assert all(f.held for f in examine(Domain("odd:Even")))
+
+
+def test_a_state_may_be_any_pytree():
+    assert np.isfinite(list(trace(envs.start(Domain("odd:PlainGrid"), 2, 0)))).all()
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may be no Unicode
-    interrupts.stop_on_signals()  # workers are stopped on the way out
+    with interrupts.stopping_on_signals():  # workers are stopped on the way out
+        return _main(arguments)
+
+
+def _main(arguments: list[str]) -> int:
     try:
         fields = _method_fields(arguments)
         top, commands = parser()

@@ -3,7 +3,7 @@
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from headstart.envs.ledger import OUTSIDE
+from headstart.envs.ledger import Tally
 from headstart.errors import HeadstartError
 from headstart.problem.domain import Domain
 from headstart.problem.parameter import Parameter
@@ -118,7 +118,7 @@ def module_of(name: str) -> str:
 
 
 def start(
-    domain: Domain, num: int, seed: int, expert: str | None = None, account: str = OUTSIDE
+    domain: Domain, num: int, seed: int, expert: str | None = None, tally: Tally | None = None
 ) -> "AbstractVectorEnv":
     """`num` copies of a domain's environment; call `reset` before the first step.
 
@@ -127,13 +127,14 @@ def start(
         num: how many copies are stepped at once.
         seed: of all that is drawn.
         expert: of the environment's experts, whose actions are shown as the group `expert`.
-        account: where its steps are tallied, `envs/ledger.py`.
+        tally: where its steps are counted, if not among those of nobody's.
 
     Raises:
         HeadstartError: the environment, a parameter or the expert does not exist.
     """
     running = of(domain).start(domain, num, seed, expert)
-    running.account = account
+    if tally is not None:
+        running.tally = tally
     return running
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from headstart.envs import ledger
 from headstart.envs.environment import Environment
 from headstart.envs.spec import EXPERT, Obs, actions_of, grouped, groups_of
 from headstart.envs.vector_env import (
@@ -133,12 +132,12 @@ class JaxVectorEnv(AbstractVectorEnv):
             every[rows] = action
             action = every
         draws = self._running.values if rows is not None else self._draws()
+        self.tally.steps += int(chosen.sum())
         self._running, step = _stepped(
             self._view, rows is None, self._running, jnp.asarray(action), chosen, draws,
             self._next_key(),
         )  # fmt: skip
         self._read_values()
-        ledger.stepped[self.account] += int(chosen.sum())
         pick = slice(None) if rows is None else rows
         found: Step = jax.tree.map(lambda column: np.array(column)[pick], step)
         self._check(found.next_obs, action=action, reward=found.reward)
@@ -162,9 +161,9 @@ class JaxVectorEnv(AbstractVectorEnv):
             self._count,
         )  # fmt: skip
         self._count += steps
-        ledger.stepped[self.account] += steps * self.num
         self._read_values()
         self._check(columns.next_obs, action=columns.action, reward=columns.reward)
+        self.tally.steps += steps * self.num
         return columns, told, memory
 
     def state(self) -> dict[str, np.ndarray]:
@@ -280,7 +279,10 @@ def _check_shapes(env: JaxEnvironment) -> None:
             raise HeadstartError(
                 f"{env.name} declares {name} of shape {list(shape)}, and returns {list(found)}"
             )
-    before, behind = (jax.tree.map(lambda x: (x.shape, x.dtype), s) for s in (state, after))
+    before, behind = (
+        (jax.tree.structure(s), [(x.shape, x.dtype) for x in jax.tree.leaves(s)])
+        for s in (state, after)
+    )
     if before != behind:
         raise HeadstartError(
             f"{env.name}.step returns a state of other shapes or types than reset: {behind} after "

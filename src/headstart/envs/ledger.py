@@ -1,12 +1,16 @@
-"""A tally of all that environments are stepped in this process, by who has them stepped; what is
-charged is held against it (`runs/audit.py`)."""
+"""A tally of all that environments are stepped, by whose copies they are; what is charged is held
+against it (`runs/audit.py`)."""
 
-from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass
 
-OUTSIDE = "outside"
-"""Of whoever started copies himself."""
-HARNESS, SOURCE, TARGET = "harness", "source", "target"
-"""Evaluation and recordings, and the two handles."""
 
-stepped: Counter[str] = Counter()
-"""Steps by account."""
+@dataclass
+class Tally:
+    """How often copies were stepped."""
+
+    steps: int = 0
+
+
+outside: ContextVar[Tally | None] = ContextVar("outside", default=None)
+"""Of the copies that somebody started himself, in this run."""

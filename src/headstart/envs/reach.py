@@ -1,16 +1,17 @@
 """How a parameter is reached that lies in an attribute of a Gymnasium environment, or makes it."""
 
+import contextlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.problem.parameter import EXAMPLE, Parameter
+from headstart.problem.parameter import Parameter
 
 
 def check_reached(
@@ -21,41 +22,68 @@ def check_reached(
     Raises:
         HeadstartError: there is no such attribute or argument, or its value is not the nominal one.
     """
-    found: Any = declared.nominal
+    whose = type(env.unwrapped).__name__
     if declared.attribute:
-        found = number_at(env, declared.attribute)
+        found: Any = number_at(env, declared.attribute)
         if found is None:
             raise HeadstartError(
-                f"{name} is said to be the attribute {declared.attribute!r} of "
-                f"{type(env.unwrapped).__name__}, which is no number there"
+                f"{name} is said to be the attribute {declared.attribute!r} of {whose}, which is "
+                "no number there"
             )
+        _check_own(name, declared.attribute, env, make)
     elif declared.argument:
-        found = arguments_of(env, make).get(declared.argument, found)
+        found = arguments_of(env, make).get(declared.argument)
         try:
             make(**{declared.argument: as_value(declared, declared.nominal)}).close()
         except Exception as error:
             raise HeadstartError(
-                f"{name} is said to be the argument {declared.argument!r} of "
-                f"{type(env.unwrapped).__name__}, which cannot be made with it: {error}"
+                f"{name} is said to be the argument {declared.argument!r} of {whose}, which cannot "
+                f"be made with it: {error}"
             ) from None
-    if _is_number(found) and not math.isclose(found, declared.nominal, rel_tol=1e-6):
+    else:
+        return
+    same = _is_number(found) and math.isclose(found, declared.nominal, rel_tol=1e-6, abs_tol=1e-12)
+    if _is_number(found) and not same:
         raise HeadstartError(
-            f"{name} is {found:g}, and declared as nominal {declared.nominal:g}: declare what it "
-            "is, and give a domain another value"
+            f"{name} is {float(found)!r}, and declared as nominal {float(declared.nominal)!r}: "
+            "declare what it is, and give a domain another value"
         )
+
+
+def _check_own(
+    name: str, attribute: str, env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]
+) -> None:
+    """Raises:
+    HeadstartError: the attribute cannot be set, or what it lies in is shared with other copies.
+    """
+    *path, _ = _steps(attribute)
+    other = make()
+    shared = bool(path) and _inside(env, path) is _inside(other, path)
+    other.close()
+    if shared:
+        raise HeadstartError(
+            f"{name} lies in something that all copies of the environment share, so that each "
+            "cannot have a value of its own: make it in __init__, or declare an argument"
+        )
+    try:
+        put(env, attribute, number_at(env, attribute) or 0.0)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise HeadstartError(f"{name} cannot be set ({error}): declare an argument") from None
 
 
 def how_to_declare(
     name: str, env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]
 ) -> str:
     """What a domain would say to have a parameter of this name, by what is found of it."""
-    example, given = EXAMPLE, arguments_of(env, make)
+    given = arguments_of(env, make)
     if (value := number_at(env, name)) is not None:
-        example = f'{{attribute = "{name}", nominal = {value:g}, low = …, high = …}}'
+        where = f'attribute = "{name}", nominal = {value!r}'
     elif name in given:
-        default = given[name] if _is_number(given[name]) else "…"
-        example = f'{{argument = "{name}", nominal = {default}, low = …, high = …}}'
-    return f"; a domain may declare it, as in parameters.{name} = {example}"
+        where = f'argument = "{name}", nominal = {given[name] if _is_number(given[name]) else "…"}'
+    else:
+        where = 'attribute = "…", nominal = …'
+    example = f"parameters.{name} = {{{where}, low = …, high = …}}"
+    return f"; if it is an attribute or an argument, a domain may declare it: {example}"
 
 
 def arguments_of(
@@ -63,8 +91,11 @@ def arguments_of(
 ) -> dict[str, Any]:
     """What an environment may be made with, and the defaults."""
     known: dict[str, Any] = {}
-    for made_by in (type(env.unwrapped), make):
-        known |= {n: p.default for n, p in inspect.signature(made_by).parameters.items()}
+    for made_by in (make, type(env.unwrapped)):
+        with contextlib.suppress(TypeError, ValueError):  # what is written in C may not say
+            known |= {n: p.default for n, p in inspect.signature(made_by).parameters.items()}
+    for name in inspect.signature(gymnasium.make).parameters:
+        known.pop(name, None)
     return known | (env.spec.kwargs if env.spec else {})
 
 
@@ -106,3 +137,17 @@ def put(env: gymnasium.Env[Any, Any], attribute: str, value: float) -> None:
         _inside(env, path)[last] = value
     else:
         setattr(_inside(env, path), last, value)
+
+
+def apply(
+    env: gymnasium.Env[Any, Any], parameters: Mapping[str, Parameter], values: Mapping[str, float]
+) -> None:
+    """Give an environment its parameters, but for those that it is made with."""
+    taken: dict[str, float] = {}
+    for name, declared in parameters.items():
+        if declared.attribute:
+            put(env, declared.attribute, values[name])
+        elif not declared.argument:
+            taken[name] = values[name]
+    if taken:
+        env.get_wrapper_attr("set_parameters")(**taken)

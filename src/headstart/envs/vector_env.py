@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
-from headstart.envs import ledger
 from headstart.envs.environment import (
     UNLIMITED,
     Environment,
@@ -21,7 +20,7 @@ from headstart.envs.environment import (
     check_domain,
     check_expert,
 )
-from headstart.envs.ledger import OUTSIDE
+from headstart.envs.ledger import Tally, outside
 from headstart.envs.spec import (
     CONTEXT,
     EXPERT,
@@ -123,8 +122,8 @@ class AbstractVectorEnv(ABC):
 
     alike = True
     """Whether the last `restore` led to where the state was saved."""
-    account = OUTSIDE
-    """Where its steps are tallied; see `envs/ledger.py`."""
+    tally: Tally
+    """Where its steps are counted; who subclasses this counts them there."""
 
     def __init__(
         self, environment: Environment, domain: Domain, num: int, seed: int, expert: str | None
@@ -132,7 +131,7 @@ class AbstractVectorEnv(ABC):
         check_domain(environment, domain)
         if expert is not None:
             check_expert(environment, expert)
-        self.environment, self.num = environment, num
+        self.environment, self.num, self.tally = environment, num, outside.get() or Tally()
         self.spec = spec_of(environment, domain, expert)
         self._plain = (
             next(iter(self.spec.groups)) if is_plain(environment.observation_space) else ""
@@ -251,6 +250,7 @@ class HostVectorEnv(AbstractVectorEnv):
                 "the policy chose an action that is not finite: learning has diverged; lower the "
                 "learning rate"
             )
+        self.tally.steps += len(stepped)
         try:
             reward, reading, terminated, truncated = self._engine.step(
                 stepped, to_bounds(self.environment.action_space, action), self._rng
@@ -259,7 +259,6 @@ class HostVectorEnv(AbstractVectorEnv):
             raise
         except Exception as error:
             raise self._broken(error) from error
-        ledger.stepped[self.account] += len(stepped)
         self._finite(stepped, "reward", reward)
         next_obs = self._read(stepped, reading)
         self._t[stepped] += 1

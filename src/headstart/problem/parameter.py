@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from headstart.errors import HeadstartError, unknown
 
 EXAMPLE = '{attribute = "g", nominal = 10, low = 5, high = 15}'
@@ -54,7 +56,9 @@ def declared(name: str, table: object) -> Parameter:
     if missing or ("attribute" in table) == ("argument" in table):
         lacking = missing[0] if missing else "attribute, or else an argument"
         raise HeadstartError(f"parameters.{name} needs {lacking}, as in {EXAMPLE}")
-    made = Parameter(**table)
+    numbers = {key: float(table[key]) for key in ("nominal", "low", "high")}
+    fields: dict[str, Any] = {**table, **numbers}
+    made = Parameter(**fields)
     if not made.low <= made.nominal <= made.high or made.low == made.high:
         raise HeadstartError(
             f"parameters.{name} needs low ≤ nominal ≤ high and low < high, got {made.low:g}, "
@@ -75,7 +79,7 @@ def as_table(parameter: Parameter) -> dict[str, Any]:
 
 
 def _check_type(place: str, kind: type, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     fits = {
         float: number and abs(value) < 1e300 and math.isfinite(value),
         bool: isinstance(value, bool),

@@ -1,12 +1,11 @@
 """What a run is held to once its method has returned: that what was stepped is what was charged,
 and that the environments, which evaluation shares, are as they were."""
 
-from collections import Counter
 from typing import Any
 
 from headstart import envs
-from headstart.envs import ledger
 from headstart.envs.environment import Environment
+from headstart.envs.ledger import Tally, outside
 from headstart.errors import HeadstartError
 from headstart.problem import TransferProblem
 from headstart.runs.metering import Meter
@@ -24,7 +23,8 @@ class Audit:
     """
 
     def __init__(self, problem: TransferProblem, who: str):
-        self._who, self._before = who, Counter(ledger.stepped)
+        self._who, self._outside = who, Tally()
+        outside.set(self._outside)
         self._environments = [envs.of(domain) for domain in (problem.source, problem.target)]
         self._prints = [fingerprint(environment) for environment in self._environments]
 
@@ -36,19 +36,18 @@ class Audit:
         """
         for environment, before in zip(self._environments, self._prints, strict=True):
             after = fingerprint(environment)
-            for what in before.keys() | after.keys():
-                if before.get(what) != after.get(what):
+            for what in before:  # what it has kept for itself since is nobody's business
+                if before[what] != after.get(what):
                     raise HeadstartError(
                         f"{self._who} changed {what} of {environment.name}, which evaluation "
                         "shares: a method leaves environments as they are"
                     )
-        of = {ledger.SOURCE: source.steps_here, ledger.TARGET: target.steps_here, ledger.OUTSIDE: 0}
-        for account, charged in of.items():
-            found = ledger.stepped[account] - self._before[account]
+        for place, found, charged in (
+            ("of the source", source.stepped.steps, source.steps_here),
+            ("of the target", target.stepped.steps, target.steps_here),
+            ("outside of its handles", self._outside.steps, 0),
+        ):
             if found != charged:
-                place = (
-                    "outside of its handles" if account == ledger.OUTSIDE else f"of the {account}"
-                )
                 raise HeadstartError(
                     f"{self._who} took {found} steps {place}, and {charged} were charged: step the "
                     "handles that it is given, source.at(domain) and source.simulator included"

@@ -58,28 +58,29 @@ def check_problem(problem: TransferProblem) -> None:
     _check_room(f"{access.observations} observations", access.observations * size_of(row),
                 "lower access.observations")  # fmt: skip
     for domain in (problem.source, problem.target):
-        _check_moves(domain)
+        for parameter, distribution in domain.parameters.items():
+            _check_moves(bare(domain), parameter, *distribution.support)
+    for parameter, values in problem.sweep.items():
+        _check_moves(bare(problem.target), parameter, min(values), max(values))
 
 
 @lru_cache
-def _check_moves(domain: Domain) -> None:
+def _check_moves(domain: Domain, name: str, low: float, high: float) -> None:
     """Raises:
-    HeadstartError: a parameter that the domain names of a user's environment changes nothing.
+    HeadstartError: a parameter of a user's environment changes nothing between these, or between
+        nominal and the one that both are.
     """
-    environment = envs.of(domain)
-    if domain.environment in envs.ENVIRONMENTS:  # ours are held to it in the tests
+    declared = envs.of(domain).parameters[name]
+    low = declared.nominal if low == high else low
+    ours = domain.environment in envs.ENVIRONMENTS  # which are held to it in the tests
+    if ours or declared.rare or low == high:
         return
-    for name, distribution in domain.parameters.items():
-        declared, (low, high) = environment.parameters[name], distribution.support
-        low = declared.nominal if low == high else low
-        if declared.rare or low == high:
-            continue
-        if not differ(bare(domain, **{name: low}), bare(domain, **{name: high})):
-            raise HeadstartError(
-                f"{domain.environment}.{name} changes nothing: {STEPS} steps of random actions are "
-                f"the same at {low:g} and at {high:g}; mend the environment, or declare the "
-                "parameter rare, if only deliberate actions meet it"
-            )
+    if not differ(bare(domain, **{name: low}), bare(domain, **{name: high})):
+        raise HeadstartError(
+            f"{domain.environment}.{name} changes nothing: {STEPS} steps of random actions are "
+            f"the same at {low:g} and at {high:g}; mend the environment, or declare the "
+            "parameter rare, if only deliberate actions meet it"
+        )
 
 
 def check(problem: TransferProblem, method: Method, name: str) -> None:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from headstart import envs
-from headstart.envs.ledger import HARNESS
+from headstart.envs.ledger import Tally
 from headstart.envs.vector_env import VectorEnv
 from headstart.experience.unroll import Played, returns
 from headstart.policies.policy import AbstractPolicy, ActorPolicy, Watched
@@ -45,7 +45,7 @@ def explore(
 
 def _copies(domain: Domain, episodes: int, seed: int) -> tuple[VectorEnv, int]:
     """Running copies, and how many episodes each is to play."""
-    running = envs.start(domain, min(episodes, 64), evaluation_seed(seed), account=HARNESS)
+    running = envs.start(domain, min(episodes, 64), evaluation_seed(seed), tally=Tally())
     return running, -(-episodes // running.num)
 
 

@@ -17,7 +17,7 @@ what it knows of the world from elsewhere. Whoever publishes numbers of a method
 # pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from headstart import envs
-from headstart.envs.ledger import HARNESS, SOURCE, TARGET
+from headstart.envs.ledger import Tally
 from headstart.envs.spec import EXPERT, EnvSpec, Obs
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
@@ -62,6 +62,8 @@ class Meter:
     episodes: int = 0
     steps_here: int = 0
     """Those charged in this process, which no checkpoint brings back."""
+    stepped: Tally = field(default_factory=Tally)
+    """Those taken in this process, of which the copies keep a tally."""
 
     @property
     def steps_left(self) -> int | None:
@@ -219,7 +221,7 @@ class CountedSource:
         self.checkpointer = Checkpoint.of(keeper)
 
         def start(num: int, seed: int, expert: str | None = None) -> MeteredVectorEnv:
-            inner = envs.start(domain, num, seed, expert, SOURCE)
+            inner = envs.start(domain, num, seed, expert, counted.stepped)
             handle = MeteredVectorEnv(inner, counted)
             keeper.watch(handle, inner)
             return handle
@@ -246,7 +248,7 @@ class CountedSource:
         return self.at(self.domain.at_mean())
 
     def simulator(self, num: int, seed: int) -> AbstractVectorEnv:
-        return envs.start(self.domain, num, seed, account=SOURCE)
+        return envs.start(self.domain, num, seed, tally=self.meter.stepped)
 
     def charge(self, steps: int) -> None:
         self.meter.charge(steps=steps)
@@ -265,7 +267,7 @@ class Allowance:
 
     def seed(self, asked: int) -> int:
         """The one asked for, or the next where that is reserved; JAX reads 32 bits of it."""
-        asked %= 2**32
+        asked = int(asked) % 2**32
         return asked ^ 1 if asked == self.reserved else asked
 
 
@@ -293,7 +295,7 @@ class MeteredTarget:
                     "an expert sees states, and access gives none of the target's: ask it in the "
                     "source"
                 )
-            inner = envs.start(domain, num, allowance.seed(seed), expert, TARGET)
+            inner = envs.start(domain, num, allowance.seed(seed), expert, meter.stepped)
             handle = MeteredVectorEnv(inner, meter, allowance.rewards)
             keeper.watch(handle, inner)
             return handle
@@ -367,7 +369,7 @@ class Checkpoint:
 def recorded(domain: Domain, behaviour: str, n: int, seed: int) -> Obs:
     """`n` observations of a domain, some steps apart, of an expert or of random actions."""
     expert = None if behaviour == "random" else behaviour
-    running = envs.start(domain, min(max(n, 1), COPIES), seed, expert, HARNESS)
+    running = envs.start(domain, min(max(n, 1), COPIES), seed, expert, Tally())
     policy = UniformPolicy(running.spec.actions) if expert is None else ExpertPolicy()
     carry = begin(policy, running)
     seen = [carry.told.obs]
