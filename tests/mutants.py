@@ -49,6 +49,10 @@ STORED = HERE / "mutants.json"
 TESTS = {
     "result": "test_result.py",
     "runs/metering": "runs/test_metering.py testing/test_methods.py",
+    "runs/audit": "runs/test_audit.py",
+    "envs/reach": "envs/test_gymnasium.py",
+    "problem/parameter": "problem/test_problem.py envs/test_gymnasium.py",
+    "testing/spaces": "testing/test_environments.py",
     "experience/looks": "learners/test_train.py",
     "learners/ppo": "test_settings.py learners/test_ppo.py",
     "learners/sac": "test_settings.py learners/test_sac.py learners/test_off_policy.py",

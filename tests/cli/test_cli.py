@@ -96,14 +96,21 @@ def test_help_says_what_the_problem_is_and_what_it_sets(problem, capsys):
     ]  # fmt: skip
 
 
-def test_what_jax_cannot_run_on_is_said_in_one_line(problem):
-    for command in (f"compare {problem} scratch", f"run {problem} scratch", "check probes:Track"):
-        words = [sys.executable, "-m", "headstart", *command.split()]
-        there = {**os.environ, "JAX_PLATFORMS": "cuda"}
-        done = subprocess.run(words, env=there, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert done.stderr.startswith("headstart: JAX cannot run on cuda")
-        assert len(done.stderr.splitlines()) == 1
+@pytest.mark.parametrize(
+    "error", [AssertionError(), RuntimeError("Unable to initialize cuda\nand")]
+)
+def test_what_jax_cannot_run_on_is_said_in_one_line(error, problem, monkeypatch, capsys):
+    def absent():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", absent)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    for command in (f"compare {problem} scratch", f"run {problem} scratch", "check probes:Track",
+                    "evaluate k grid", "skills k", "graft k grid"):  # fmt: skip
+        assert main(command.split()) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("headstart: JAX cannot run on cuda (")
+        assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

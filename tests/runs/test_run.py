@@ -150,7 +150,7 @@ def test_the_log_is_the_same_where_a_checkpoint_falls_between_two_rows(name, tmp
     def save_and_die(self, arrays, envs):
         save(self, arrays, envs)
         saved.append(envs)
-        if len(saved) % 5 == 0:
+        if len(saved) % 9 == 0:
             raise Killed
 
     monkeypatch.setattr(Checkpointer, "save", save_and_die)
@@ -160,7 +160,7 @@ def test_the_log_is_the_same_where_a_checkpoint_falls_between_two_rows(name, tmp
             run(killed)
         except Killed:
             deaths += 1
-    assert deaths == len(saved) // 5 > 5
+    assert deaths == len(saved) // 9 > 5
     same_bits(killed.folder, whole.folder)
 
 
