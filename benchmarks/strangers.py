@@ -35,6 +35,7 @@ from headstart import Access, Domain, HeadstartError, TransferProblem, studies
 from headstart.knowledge import Knowledge, digest
 from headstart.policies.policy import policy_from
 from headstart.problem import problem as problems
+from headstart.records import DIGESTS
 from headstart.registry import ours_only
 from headstart.report import compared
 from headstart.report.table import summary
@@ -131,9 +132,11 @@ def disturb(file: Path, rng: random.Random, forge: bool) -> bool:
         record["digest"] = digest(record)
     if json.dumps(record) == json.dumps(json.loads(lines[at])):
         return False  # what was put in was there already
+    if file.name == "result.json":
+        file.with_name(DIGESTS).unlink()  # as in runs of older versions
     lines[at] = json.dumps(record).encode()
     file.write_bytes(b"\n".join(lines) + b"\n")
-    return file.name == STUDY.name  # whose digest nobody forges
+    return file.name in (STUDY.name, "log.jsonl")  # whose digests nobody forges here
 
 
 def readers(folder: Path) -> dict[str, tuple[Path, Callable[[], Any], bool]]:
@@ -174,9 +177,9 @@ def readers(folder: Path) -> dict[str, tuple[Path, Callable[[], Any], bool]]:
             lambda: policy_from(Knowledge.load(own / "adapted")), True,
         ),
         "checkpoint": (own / CHECKPOINT, lambda: Checkpointer(own).load(), True),
-        "result": (own / "result.json", report, False),
+        "result": (own / "result.json", report, True),
         "configuration": (own / "config.json", report, False),
-        "log": (own / "log.jsonl", report, False),
+        "log": (own / "log.jsonl", report, True),
         "problem": (
             folder / "hinge.toml",
             lambda: posed(lambda: problems.read(folder / "hinge.toml")), False,

@@ -16,6 +16,8 @@ from headstart.errors import HeadstartError, unknown
 
 MOST_BYTES = 2**26
 """Of a record, at most."""
+DIGESTS = "digests.json"
+"""SHA-256 of what a run ended with, by the names of the files beside it."""
 Record = TypeVar("Record")
 
 
@@ -40,6 +42,23 @@ def read(path: Path | str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise HeadstartError(f"{path} is damaged: it holds no object")
     return found
+
+
+def check_whole(path: Path) -> None:
+    """Hold a file of a finished run against the digest that was written when the run ended; older
+    runs have none.
+
+    Raises:
+        HeadstartError: it is not the file that was written, or cannot be read.
+    """
+    beside = path.with_name(DIGESTS)
+    stated = fitted(read(beside), dict[str, str], str(beside)) if beside.exists() else {}
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise HeadstartError(f"cannot read {path}: {error.strerror}") from None
+    if stated.get(path.name, found) != found:
+        raise HeadstartError(f"{path} is damaged: it is not the file that the run ended with")
 
 
 def digest(table: Mapping[str, Any]) -> str:

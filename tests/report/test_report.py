@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart import Access, Domain, Normal, TransferProblem
+from headstart import Access, Domain, HeadstartError, Normal, TransferProblem
 from headstart.report import write
 from headstart.report.compared import read
 from headstart.report.figures import bent, figure, legend, svg
@@ -158,6 +158,19 @@ def test_the_table_has_the_columns_that_the_problem_has(report, tmp_path):
         expected = ["method", "zero-shot return", steps[0], *seen, *steps[1:]]
         kept = ["method", "source return", "entropy"]
         assert heads(write(read(tmp_path / once.name))) == expected + kept
+
+
+def test_a_log_that_is_not_the_one_that_a_run_ended_with_is_not_drawn(report, tmp_path):
+    shutil.copytree(report.parent, tmp_path / "copy")
+    log = tmp_path / "copy" / "scratch" / "0" / "log.jsonl"
+    whole = log.read_bytes()
+    for damaged in (whole.replace(b"1", b"2", 1), whole[:-1], b""):
+        log.write_bytes(damaged)
+        with pytest.raises(HeadstartError, match=r"log.jsonl is damaged: it is not the file that"):
+            read(tmp_path / "copy")
+    log.unlink()
+    with pytest.raises(HeadstartError, match=r"cannot read .*log.jsonl"):
+        read(tmp_path / "copy")
 
 
 def test_a_scale_is_bent_only_where_something_lies_far_below():

@@ -367,6 +367,24 @@ def test_a_result_is_of_the_configuration_beside_it(tmp_path):
         Result.read(job.folder / "result.json")
 
 
+def test_a_number_that_a_disk_has_changed_is_noticed(tmp_path):
+    job = job_in(tmp_path)
+    prepare(job, resume=False)
+    found = run(job)
+    path = job.folder / "result.json"
+    whole = path.read_bytes()
+    for was, now in ((b"1", b"2"), (b"\n", b" ")):
+        path.write_bytes(whole.replace(was, now, 1))
+        with pytest.raises(HeadstartError, match=r"result.json is damaged: it is not the file"):
+            run(job)
+    (job.folder / "digests.json").write_text("[]")
+    with pytest.raises(HeadstartError, match=r"digests.json is damaged"):
+        run(job)
+    path.write_bytes(whole)
+    (job.folder / "digests.json").unlink()  # as in runs of older versions
+    assert run(job) == found
+
+
 def test_a_finished_run_is_shown_where_nothing_can_be_written(tmp_path, monkeypatch):
     job = job_in(tmp_path)
     prepare(job, resume=False)

@@ -7,6 +7,7 @@ knowledge, to the same bits.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -59,7 +60,10 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
         try:
             result = _run(job, progress, still_held)
             data = result.dumps()
+            whole = {"log.jsonl": (job.folder / "log.jsonl").read_bytes(), finished.name: data}
+            digests = {name: hashlib.sha256(file).hexdigest() for name, file in whole.items()}
             still_held()
+            write_atomically(job.folder / records.DIGESTS, json.dumps(digests, indent=1).encode())
             write_atomically(finished, data)
             shutil.rmtree(job.folder / "checkpoint", ignore_errors=True)
         except OSError as error:
