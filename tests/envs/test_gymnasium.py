@@ -466,7 +466,7 @@ def test_the_error_for_an_unknown_parameter_says_how_it_would_be_known():
     ):
         check_domain(envs.of(domain), domain)
     domain = Domain("gym:FrozenLake-v1", success_rate=0.5)
-    with pytest.raises(HeadstartError, match=r'success_rate = {argument = "success_rate", nom'):
+    with pytest.raises(HeadstartError, match=r'{argument = "success_rate", nominal = 0.333'):
         check_domain(envs.of(domain), domain)
     domain = Domain("gym:Pendulum-v1", gravity=7)
     with pytest.raises(HeadstartError, match=r'parameters.gravity = {attribute = "…", nominal'):

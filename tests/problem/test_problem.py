@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -242,6 +243,9 @@ def test_parameters_that_a_domain_declares_are_written_and_read_again(tmp_path):
     assert hash(undeclared) != hash(problem.target)
     assert undeclared != problem.target
     make_job(problem, "source-only", 0, tmp_path)
+    for end in ("low = 10", "high = 10"):
+        text = re.sub(f"{end.split()[0]} = [0-9]+", end, STOCK)
+        assert read(written(tmp_path, text)).source.declares["g"].nominal == 10
 
 
 @pytest.mark.parametrize(

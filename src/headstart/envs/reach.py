@@ -30,7 +30,7 @@ def check_reached(
                 f"{name} is said to be the attribute {declared.attribute!r} of {whose}, which is "
                 "no number there"
             )
-        _check_own(name, declared.attribute, env, make)
+        _check_own(name, declared.attribute, found, env, make)
     elif declared.argument:
         found = arguments_of(env, make).get(declared.argument)
         try:
@@ -51,7 +51,11 @@ def check_reached(
 
 
 def _check_own(
-    name: str, attribute: str, env: gymnasium.Env[Any, Any], make: Callable[..., gymnasium.Env]
+    name: str,
+    attribute: str,
+    value: float,
+    env: gymnasium.Env[Any, Any],
+    make: Callable[..., gymnasium.Env],
 ) -> None:
     """Raises:
     HeadstartError: the attribute cannot be set, or what it lies in is shared with other copies.
@@ -66,7 +70,7 @@ def _check_own(
             "cannot have a value of its own: make it in __init__, or declare an argument"
         )
     try:
-        put(env, attribute, number_at(env, attribute) or 0.0)
+        put(env, attribute, value)
     except (AttributeError, TypeError, ValueError) as error:
         raise HeadstartError(f"{name} cannot be set ({error}): declare an argument") from None
 
