@@ -273,6 +273,15 @@ def alive(pid):
     return stat.exists() and stat.read_text().split()[2] != "Z"
 
 
+@pytest.fixture
+def heeded():
+    """A shell has what it runs in the background ignore SIGINT, and children take that over."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_comparison_stops_its_workers(problem, with_signal):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
