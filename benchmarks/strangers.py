@@ -160,7 +160,7 @@ def readers(folder: Path) -> dict[str, tuple[Path, Callable[[], Any], bool]]:
         if _shared(shared) is None:
             raise HeadstartError("nothing is taken over")
         key = jax.random.key(0)
-        _spent(shared, _pretrained(shared, key, Logger(), silent, lambda: None))
+        _spent(shared, _pretrained(shared, key, Logger(), silent))
 
     return {
         "study": (

@@ -116,6 +116,28 @@ def described(config: Any, prefix: str = "") -> list[tuple[str, str, Any]]:
     return rows
 
 
+def set_beside(config: Any) -> list[tuple[str, str, str, str]]:
+    """`(name, meaning, value, what it is if nobody sets it)` of every field, as texts.
+
+    Where a field may be one of several dataclasses, it is set beside one of the same kind.
+    """
+    kinds = {f.name: _registry(f) for f in fields(config)}
+    same = {
+        name: {"algorithm": registry.name_of(type(getattr(config, name)))}
+        for name, registry in kinds.items()
+        if registry is not None
+    }
+    usual = described(updated(type(config)(), same))
+    return [
+        (name, meaning, _as_text(value), _as_text(other))
+        for (name, meaning, value), (_, _, other) in zip(described(config), usual, strict=True)
+    ]
+
+
+def _as_text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _meanings(cls: type) -> dict[str, str]:
     """The docstring under each field, those of the classes that it comes from included."""
     found: dict[str, str] = {}

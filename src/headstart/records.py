@@ -16,6 +16,8 @@ from headstart.errors import HeadstartError, unknown
 
 MOST_BYTES = 2**26
 """Of a record, at most."""
+LONGEST_NAME = 255
+"""Bytes, on nearly all file systems."""
 DIGESTS = "digests.json"
 """SHA-256 of what a run ended with, by the names of the files beside it."""
 Record = TypeVar("Record")
@@ -44,9 +46,9 @@ def read(path: Path | str) -> dict[str, Any]:
     return found
 
 
-def check_whole(path: Path) -> None:
-    """Hold a file of a finished run against the digest that was written when the run ended; older
-    runs have none.
+def whole(path: Path) -> bytes:
+    """A file of a run, held against the digest that was written when the run ended; an unfinished
+    or older run has none.
 
     Raises:
         HeadstartError: it is not the file that was written, or cannot be read.
@@ -54,11 +56,13 @@ def check_whole(path: Path) -> None:
     beside = path.with_name(DIGESTS)
     stated = fitted(read(beside), dict[str, str], str(beside)) if beside.exists() else {}
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
     except OSError as error:
         raise HeadstartError(f"cannot read {path}: {error.strerror}") from None
+    found = hashlib.sha256(data).hexdigest()
     if stated.get(path.name, found) != found:
         raise HeadstartError(f"{path} is damaged: it is not the file that the run ended with")
+    return data
 
 
 def digest(table: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ class Result:
         HeadstartError: the file is absent, or is no result, or that of another configuration than
             lies beside it.
         """
-        records.check_whole(Path(path))
+        records.whole(Path(path))
         result = records.made(Result, records.read(path), str(path))
         if not result.shots or not all(shot.returns for shot in result.shots):
             raise HeadstartError(f"{path} is damaged: a result has shots, and each has returns")

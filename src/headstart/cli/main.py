@@ -12,13 +12,14 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import headstart
 from headstart import interrupts
 from headstart.errors import HeadstartError, unknown
+from headstart.problem.problem import MOST_EPISODES
+from headstart.records import LONGEST_NAME
 
 COMMANDS = {
     "list": "problems, methods, environments, learners and studies",
@@ -38,8 +39,6 @@ METHODS = (
 )
 ENGINE = "where runs are executed: local, or module:Class"
 SINK = "where the rows of the log go too: module:Class; may be given several times"
-LONGEST = 255
-"""Bytes of a name, on nearly all file systems."""
 WORKERS = "processes at once; one for each core if not given"
 
 
@@ -109,8 +108,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     skills.flag("--skill", "of the one that is saved", type=_whole(0, 2**31 - 1))
     skills.flag("--save", "where that skill is kept, alone", type=_path, metavar="DIR")
     graft.flag("--save", "where the grafted knowledge is kept", type=_path, metavar="DIR")
-    evaluate.flag("--episodes", "to be played", 20, type=_whole(1, 10**6))
-    skills.flag("--episodes", "to be played of each", 4, type=_whole(1, 10**6))
+    evaluate.flag("--episodes", "to be played", 20, type=_whole(1, MOST_EPISODES))
+    skills.flag("--episodes", "to be played of each", 4, type=_whole(1, MOST_EPISODES))
     evaluate.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
     report.word("dir", "as in runs/hopper-mass", type=_path)
     report.flag("--trust", "run the code of others that it names", action="store_true")
@@ -191,15 +190,12 @@ def _print_fields(run: Parser, arguments: list[str], fields: dict[str, Any]) -> 
         options, _ = run.parse_known_args(words)
     except HeadstartError:  # no problem or no method is named
         return
-    from headstart.configuration import described
+    from headstart.configuration import set_beside
     from headstart.problem.named import find
     from headstart.runs.job import configured
 
     problem = find(options.problem)
     method = configured(problem, options.method, fields)
-    kind = {k: v for k, v in problem.learner.items() if k == "algorithm"}
-    alone = configured(replace(problem, learner=kind, methods={}), options.method, {})
-    usual = {field: value for field, _, value in described(alone)}
     access = problem.access
     print(f"{problem.name}: {problem.description or 'a problem'}")
     print(f"  source  {problem.source}\n  target  {problem.target}")
@@ -209,16 +205,11 @@ def _print_fields(run: Parser, arguments: list[str], fields: dict[str, Any]) -> 
     print(
         f"fields of {options.method}; by itself is what one is where {options.problem} sets none:"
     )
-    for field, meaning, value in described(method):
-        other = usual.get(field, value)
-        own = "" if other == value else f"  (by itself {_words(other)})"
-        print(f"  --method.{field} {_words(value)}{own}")
+    for field, meaning, value, usual in set_beside(method):
+        own = "" if usual == value else f"  (by itself {usual})"
+        print(f"  --method.{field} {value}{own}")
         print(textwrap.indent(meaning, "      "))
     print()
-
-
-def _words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _refuse_flag(flag: str, options: argparse.Namespace, flags: list[str]) -> NoReturn:
@@ -240,8 +231,10 @@ def _path(text: str) -> Path:
         os.path.lexists(text)
     except ValueError as error:  # a null byte
         raise argparse.ArgumentTypeError(f"is no path: {error}") from None
-    if any(len(os.fsencode(part)) > LONGEST for part in Path(text).parts):
-        raise argparse.ArgumentTypeError(f"a name is longer than {LONGEST} bytes: {text[:40]}…")
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(text).parts):
+        raise argparse.ArgumentTypeError(
+            f"a name is longer than {LONGEST_NAME} bytes: {text[:40]}…"
+        )
     return Path(text)
 
 

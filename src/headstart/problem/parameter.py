@@ -44,7 +44,7 @@ def declared(name: str, table: object) -> Parameter:
         HeadstartError: a key is unknown or missing, or a value does not fit.
     """
     if isinstance(table, Parameter):
-        table = {f: value for f, value in vars(table).items() if value != ""}
+        table = as_table(table)
     if not isinstance(table, Mapping):
         raise HeadstartError(f"parameters.{name} must be a table, as {EXAMPLE}, got {table!r}")
     of: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Parameter)}

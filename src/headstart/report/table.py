@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from headstart.configuration import as_table, described, updated
+from headstart.configuration import as_table, set_beside
 from headstart.learners import LEARNERS
 from headstart.methods.pretrained import Pretrained
 from headstart.problem import TransferProblem
@@ -139,22 +139,12 @@ def recipes(compared: Compared) -> dict[str, str]:
     return {label: recipe for label, recipe in told.items() if recipe}
 
 
-def settings(jobs: Jobs) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-    """The fields of each method, and whether the problem or its label set them."""
-    found: list[tuple[str, list[tuple[str, str, bool]]]] = []
-    for label, job in jobs.items():
-        kind = type(job.method)
-        plain = updated(
-            kind(), {"learner": {"algorithm": LEARNERS.name_of(type(job.method.learner))}}
-        )
-        usual = {name: value for name, _, value in described(plain)}
-        own = [
-            (name, " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
-             value != usual[name])
-            for name, _, value in described(job.method)
-        ]  # fmt: skip
-        found.append((label, own))
-    return found
+def settings(jobs: Jobs) -> dict[str, list[tuple[str, str, bool]]]:
+    """By method, its fields, their values, and whether somebody set them."""
+    return {
+        label: [(name, value, value != usual) for name, _, value, usual in set_beside(job.method)]
+        for label, job in jobs.items()
+    }
 
 
 def _meaning(label: str, results: Results, shots: Sequence[int]) -> str:

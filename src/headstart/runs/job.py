@@ -22,9 +22,6 @@ from headstart.runs.checks import check
 from headstart.runs.logger import SINKS
 from headstart.usercode import digests
 
-LONGEST = 255
-"""Bytes of a folder's name."""
-
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -125,10 +122,11 @@ def make_job(
         METHODS.find(method_name(named))
     for sink in sinks:
         SINKS.find(sink)
-    if "/" in label or not label.isprintable() or len(label.encode()) > LONGEST:
+    if "/" in label or not label.isprintable() or len(label.encode()) > records.LONGEST_NAME:
         raise HeadstartError(
             f"a method's label becomes a folder, and {label[:99]!r} cannot be one (it has no '/', "
-            f"and {LONGEST} bytes at most): set its fields in the problem, under [methods.NAME]"
+            f"and {records.LONGEST_NAME} bytes at most): set its fields in the problem, under "
+            "[methods.NAME]"
         )
     method = configured(problem, label, flags or {})
     check(problem, method, method_name(label))

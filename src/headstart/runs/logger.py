@@ -60,17 +60,18 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     """What a run has logged.
 
     Raises:
-        HeadstartError: the log is damaged.
+        HeadstartError: the log is damaged, or not the one that the run ended with.
     """
-    return [row for _, row in _logged(folder / "log.jsonl")]
+    log = folder / "log.jsonl"
+    return [row for _, row in _logged(log, records.whole(log))]
 
 
-def _logged(log: Path) -> list[tuple[bytes, dict[str, Any]]]:
-    """Each line, and the row that it holds."""
+def _logged(log: Path, data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
+    """Each line that was written to its end, and the row that it holds: a full disk or a kill may
+    have cut the last line short."""
+    lines = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
     try:
-        found = [(line, json.loads(line)) for line in _lines(log)]
-    except OSError as error:
-        raise HeadstartError(f"cannot read {log}: {error.strerror}") from None
+        found = [(line, json.loads(line)) for line in lines]
     except (ValueError, RecursionError) as error:
         raise HeadstartError(f"{log} is damaged: {error}") from None
     return [(line, records.fitted(row, dict[str, Any], str(log))) for line, row in found]
@@ -80,10 +81,6 @@ def cut_to_pretraining(folder: Path) -> None:
     """Drop what adaptation wrote: it writes its own part anew."""
     log = folder / "log.jsonl"
     if log.exists():
-        kept = [line for line, row in _logged(log) if row.get("phase") == "pretrain"]
+        logged = _logged(log, log.read_bytes())
+        kept = [line for line, row in logged if row.get("phase") == "pretrain"]
         write_atomically(log, b"".join(kept))
-
-
-def _lines(log: Path) -> list[bytes]:
-    """What was written to its end: a full disk or a kill may have cut the last line short."""
-    return [line for line in log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]

@@ -58,7 +58,7 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
         if finished.exists():
             return Result.read(finished)
         try:
-            result = _run(job, progress, still_held)
+            result = _run(job, Logger(job.folder, job.sinks, still_held), progress)
             data = result.dumps()
             whole = {"log.jsonl": (job.folder / "log.jsonl").read_bytes(), finished.name: data}
             digests = {name: hashlib.sha256(file).hexdigest() for name, file in whole.items()}
@@ -74,18 +74,17 @@ def run(job: Job, progress: ShowProgress = silent) -> Result:
     return result
 
 
-def _run(job: Job, progress: ShowProgress, still_held: Callable[[], None]) -> Result:
+def _run(job: Job, logger: Logger, progress: ShowProgress) -> Result:
     pretrain_key, adapt_key = jax.random.split(jax.random.key(job.seed))
-    logger = Logger(job.folder, job.sinks, still_held)
-    knowledge = _pretrained(job, pretrain_key, logger, progress, still_held)
+    knowledge = _pretrained(job, pretrain_key, logger, progress)
     spent = _spent(job, knowledge)
     cut_to_pretraining(job.folder)
     access, started = job.problem.access, time.monotonic()
     frames = max(access.observations - spent.target["observations"], 0)
     meter = Meter(frames, None, None if job.method.unlimited else access.shots[-1])
     source = CountedSource(job.problem.source, logger=logger, progress=progress, phase="retrain")
-    reserved = evaluation_seed(job.seed)
-    allowance = Allowance(meter, behaviour=access.behaviour, reserved=reserved)
+    seed = evaluation_seed(job.seed)
+    allowance = Allowance(meter, behaviour=access.behaviour, reserved=seed)
     target = MeteredTarget(job.problem.target, allowance, logger, progress=progress, phase="adapt")
     shown = {k: v for k, v in knowledge.metadata.items() if k not in HARNESS}
     knowledge = replace(knowledge, metadata=shown)
@@ -101,7 +100,7 @@ def _run(job: Job, progress: ShowProgress, still_held: Callable[[], None]) -> Re
     before = time.monotonic()
     swept = sweep(job.problem, first, last, job.seed, progress)
     evaluating = scoring.seconds + time.monotonic() - before
-    still_held()
+    logger.check()
     knowledge_of(first).save(job.folder / "zero_shot")
     knowledge_of(last).save(job.folder / "adapted")
     return Result(
@@ -273,13 +272,7 @@ class Scoring:
         return policy_from(graft(held, self._source_spec, inverse).knowledge)
 
 
-def _pretrained(
-    job: Job,
-    key: PRNGKeyArray,
-    logger: Logger,
-    progress: ShowProgress,
-    still_held: Callable[[], None],
-) -> Knowledge:
+def _pretrained(job: Job, key: PRNGKeyArray, logger: Logger, progress: ShowProgress) -> Knowledge:
     """The run's knowledge: read, taken over from a run that shares it, or made."""
     folder = job.folder / "knowledge"
     if folder.exists():
@@ -302,9 +295,8 @@ def _pretrained(
     record = logger, checkpointer, progress
     source = CountedSource(job.problem.source, meters["source"], *record)
     rewards = access.rewards or job.method.unlimited
-    allowance = Allowance(
-        meters["target"], rewards, access.behaviour, evaluation_seed(job.seed)
-    )  # fmt: skip
+    seed = evaluation_seed(job.seed)
+    allowance = Allowance(meters["target"], rewards, access.behaviour, seed)
     target = MeteredTarget(job.problem.target, allowance, *record)
     audit = Audit(job.problem, job.label)
     made = job.method.pretrain(source, target, key)
@@ -315,7 +307,7 @@ def _pretrained(
     own = job.pretraining_key if touched else job.untouched_key, spent
     metadata = {**made.metadata, **dict(zip(HARNESS, own, strict=True))}
     knowledge = replace(made, metadata=metadata)
-    still_held()
+    logger.check()
     knowledge.save(folder)
     return knowledge
 

@@ -13,7 +13,7 @@ from headstart.errors import HeadstartError, SimulationError
 from headstart.experience.unroll import begin, play
 from headstart.problem import Domain
 from headstart.problem.parameter import Parameter
-from headstart.runs.trace import COPIES, Pushes, differ, trace
+from headstart.runs.trace import COPIES, Pushes, bare, differ, trace
 from headstart.testing.finding import Finding, hold
 from headstart.testing.spaces import examine_spaces
 
@@ -34,7 +34,7 @@ def examine(domain: Domain) -> list[Finding]:
     Raises:
         HeadstartError: there is no such environment, or it raises.
     """
-    domain = Domain.of(domain.environment, {}, horizon=domain.horizon, declares=domain.declares)
+    domain = bare(domain.with_only({}))
     own = envs.of(domain).itself()
     try:
         spaces = [] if own is None else examine_spaces(own)
