@@ -168,7 +168,7 @@ def _learned_in(knowledge: Path) -> Any:
             f"{knowledge} lies in no run that learned it: name the domain in which its skills are "
             "to be seen"
         ) from None
-    if envs.is_foreign(domain.environment):
+    if any(envs.is_foreign(task.environment) for task in domain.apart()):
         raise HeadstartError(
             f"the skills were learned in {domain.environment}, which is code that did not come "
             "with Headstart: if you trust it, name it as the domain"

@@ -83,11 +83,15 @@ def find(name: str) -> "Environment":
 
 
 def of(domain: Domain) -> "Environment":
-    """The environment of a domain, with the parameters that the domain declares of it.
+    """The environment of a domain, with the parameters that the domain declares of it; of a
+    mixture, the joint one.
 
     Raises:
-        HeadstartError: there is no such environment, or it has no such attribute or argument.
+        HeadstartError: there is no such environment, or it has no such attribute or argument, or
+            those of a mixture cannot be joined.
     """
+    if domain.tasks:
+        return _joint(domain.tasks)
     if not domain.declares:
         return find(domain.environment)
     return _declaring(domain.environment, tuple(domain.declares.items()))
@@ -96,6 +100,13 @@ def of(domain: Domain) -> "Environment":
 @lru_cache
 def _declaring(name: str, declares: tuple[tuple[str, Parameter], ...]) -> "Environment":
     return find(name).declaring(dict(declares))
+
+
+@lru_cache
+def _joint(tasks: tuple[Domain, ...]) -> "Environment":
+    from headstart.envs.joint import joint
+
+    return joint(tasks, [of(task) for task in tasks])
 
 
 def is_foreign(name: str) -> bool:

@@ -8,9 +8,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs.context import Told, told
 from headstart.envs.floor_map import FloorMap
 from headstart.envs.spec import Obs
 from headstart.errors import HeadstartError, unknown
+from headstart.problem.distributions import Distribution
 from headstart.problem.domain import Domain
 from headstart.problem.parameter import Parameter
 
@@ -156,9 +158,9 @@ def check_domain(environment: Environment, domain: Domain) -> None:
             f"episodes of {environment.name} end after {environment.horizon} steps: horizon must "
             f"be at most that, got {domain.horizon}"
         )
-    for name in (*domain.shows, *domain.shows_critic):
-        if name not in environment.parameters:
-            raise unknown(f"parameter of {environment.name} to show", name, environment.parameters)
+    for shown in (domain.shows, domain.shows_critic):
+        for one in told(environment.parameters, shown, environment.name):
+            _check_told(one, domain.parameters.get(one.name))
     for name, distribution in domain.parameters.items():
         if name not in environment.parameters:
             error = unknown(f"parameter of {environment.name}", name, environment.parameters)
@@ -175,6 +177,21 @@ def check_domain(environment: Environment, domain: Domain) -> None:
             raise HeadstartError(
                 f"{environment.name}.{name} takes whole numbers: use a number or a choice"
             )
+
+
+def _check_told(one: Told, drawn: Distribution | None) -> None:
+    """Raises:
+    HeadstartError: there is no text for something that is drawn.
+    """
+    if one.form != "text" or drawn is None:
+        return
+    if drawn.values_taken is None:
+        raise HeadstartError(
+            f"{one.name} has texts for {len(one.texts)} values, and any of a range is drawn: use a "
+            f"choice, or show it as {one.name}:number"
+        )
+    for value in drawn.values_taken:
+        one.check(value)
 
 
 def check_expert(environment: Environment, name: str) -> None:

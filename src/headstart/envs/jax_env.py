@@ -19,11 +19,11 @@ from headstart.envs.vector_env import (
     AbstractVectorEnv,
     Act,
     Scanned,
-    Shown,
     Step,
     TimeStep,
     rng_from_array,
     rng_to_array,
+    shown_of,
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.knowledge import leaves, load_leaves
@@ -51,6 +51,10 @@ class JaxEnvironment(Environment):
     @abstractmethod
     def observe(self, state: PyTree, p: Mapping[str, Array], key: PRNGKeyArray) -> PyTree:
         """What is seen of the state."""
+
+    def limit(self, p: Mapping[str, Array]) -> int | Array:
+        """Steps after which an episode with these parameters is truncated, if before `horizon`."""
+        return self.horizon
 
     def state_from(self, obs: Array, p: Mapping[str, Array]) -> PyTree:
         """The state that a plain observation shows; for environments that set
@@ -93,7 +97,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         self, environment: JaxEnvironment, domain: Domain, num: int, seed: int, expert: str | None
     ):
         super().__init__(environment, domain, num, seed, expert)
-        shown = Domain(domain.environment, domain.shows, domain.shows_critic)
+        shown = domain.with_only({})
         self._view = View(environment, shown, expert, self.spec.horizon)
         _check_shapes(environment)
         values = jnp.asarray(self.values, jnp.float32)
@@ -216,7 +220,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         """Parameters for the episodes that may begin at this step, `[env, parameters]`."""
         drawn = self.values.copy()
         if self._varied and not self._pinned:
-            drawn[:, self._columns] = self._distribution.sample(self._rng, self.num)
+            drawn[:, self.columns] = self._distribution.sample(self._rng, self.num)
         return drawn.astype(np.float32)
 
     def _read_values(self) -> None:
@@ -260,7 +264,7 @@ def _check_shapes(env: JaxEnvironment) -> None:
         p = _named(env, values)
         state = env.reset(p, key)
         blank = jnp.zeros((1, *actions.shape), actions.dtype)
-        after, reward, terminated = env.step(state, _action_for(env.action_space, blank)[0], p, key)
+        after, reward, terminated = env.step(state, element(env.action_space, blank)[0], p, key)
         obs = grouped(env.observation_space, env.observe(state, p, key), jnp)
         return state, after, obs, {"reward": reward, "terminated": terminated}
 
@@ -311,7 +315,7 @@ def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Arra
         return grouped(env.observation_space, env.observe(state, _named(env, values), key), jnp)
 
     groups = jax.vmap(observe)(running.state, running.values, keys)
-    groups |= Shown(env, view.domain)(running.values)
+    groups |= shown_of(env, view.domain)(running.values, jnp)
     if view.expert is not None:
         expert = env.experts[view.expert]
         act = jax.vmap(lambda s, v: expert(s, _named(env, v)))
@@ -355,13 +359,14 @@ def _advanced(
 ) -> tuple[Running, Step]:
     env = view.env
     step_key, observe_key, renew_key = jax.random.split(key, 3)
-    action = _action_for(env.action_space, action)
+    action = element(env.action_space, action)
     keys = jax.random.split(step_key, len(action))
     act = jax.vmap(lambda s, a, v, k: env.step(s, a, _named(env, v), k))
     state, reward, terminated = act(running.state, action, running.values, keys)
     reward, terminated = reward.astype(jnp.float32), terminated.astype(bool)
     age = running.age + 1
-    truncated = (age >= view.horizon) & ~terminated
+    limit = jax.vmap(lambda v: jnp.minimum(env.limit(_named(env, v)), view.horizon))
+    truncated = (age >= limit(running.values)) & ~terminated
     ended = terminated | truncated
     running = _where(chosen, Running(state, age, ended, running.values), running)
     next_obs: PyTree = _observed(view, running, observe_key)
@@ -431,7 +436,7 @@ def _scanned(
     return *carry, columns
 
 
-def _action_for(space: spaces.Space[Any], action: Array) -> Array:
+def element(space: spaces.Space[Any], action: Array) -> Array:
     """Actions of a policy `[env, ...]` as elements of the space, scaled to the bounds of a Box."""
     action = action.reshape(-1, *(space.shape or ()))
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs.context import Told
 from headstart.errors import HeadstartError
 
 CONTEXT = "context"
@@ -30,6 +31,11 @@ UNSEEN = (PRIVILEGED, EXPERT)
 """What no policy reads."""
 SKILL = "skill"
 """The group that tells a policy which of its skills to play."""
+
+MASK = "mask"
+"""The group that tells which entries of the others an environment of a mixture has."""
+ACTION_MASK = "action_mask"
+"""The group that tells which actions there are to choose from."""
 
 Bounds = list[tuple[float, float]]
 """The least and the most of each number."""
@@ -55,10 +61,9 @@ class Group:
     names: tuple[str, ...] = field(default=(), compare=False)
     """Of the entries of a vector, if the environment names them."""
     low: tuple[float, ...] = field(default=(), compare=False)
-    """Of choices, the environment's number of the first; of what a domain shows, the least that a
-    parameter may be, which is −1 here."""
-    high: tuple[float, ...] = field(default=(), compare=False)
-    """Of what a domain shows, the most that a parameter may be, which is 1 here."""
+    """Of choices, the environment's number of the first."""
+    told: tuple[Told, ...] = field(default=(), compare=False)
+    """Of what a domain shows of its parameters, how."""
 
     @property
     def dtype(self) -> str:
@@ -90,6 +95,8 @@ class Actions:
     """The shape of an action of the environment's."""
     number: str = field(default="", compare=False)
     """The type of its numbers; none where nothing is known of an environment."""
+    masked: bool = False
+    """Whether the group `action_mask` tells which of the choices there are."""
 
     @property
     def discrete(self) -> bool:

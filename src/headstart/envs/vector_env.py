@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs.context import Shown, Told, told
 from headstart.envs.environment import (
     UNLIMITED,
     Environment,
@@ -22,6 +23,7 @@ from headstart.envs.environment import (
 )
 from headstart.envs.ledger import Tally, outside
 from headstart.envs.spec import (
+    ACTION_MASK,
     CONTEXT,
     EXPERT,
     PRIVILEGED,
@@ -33,11 +35,9 @@ from headstart.envs.spec import (
     groups_of,
     is_plain,
     scaled,
-    unscaled,
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.problem.domain import Domain
-from headstart.problem.parameter import Parameter
 from headstart.pytree import PyTree
 
 ENDLESS = 20_000
@@ -138,13 +138,14 @@ class AbstractVectorEnv(ABC):
         )
         self._distribution = domain.distribution
         declared = environment.parameters
-        self._columns = [list(declared).index(name) for name in domain.parameters]
+        self.columns = [list(declared).index(name) for name in domain.parameters]
+        """Of the values, those that the domain names."""
         self._varied = bool(domain.varied)
         self._pinned = False
         nominal = [p.nominal for p in declared.values()]
         self.values = np.tile(np.array(nominal, float), (num, 1))
         """The parameters that each copy runs with now, `[copies, parameters]`."""
-        for column, marginal in zip(self._columns, domain.parameters.values(), strict=True):
+        for column, marginal in zip(self.columns, domain.parameters.values(), strict=True):
             self.values[:, column] = marginal.mean
         self.reseed(seed)
 
@@ -196,7 +197,7 @@ class AbstractVectorEnv(ABC):
 
     def pin(self, values: np.ndarray) -> None:
         """From the next reset on, copy `i` always runs with `values[i]` instead of a draw."""
-        self.values[:, self._columns] = values
+        self.values[:, self.columns] = values
         self._pinned = True
 
     def reseed(self, seed: int) -> None:
@@ -215,7 +216,7 @@ class HostVectorEnv(AbstractVectorEnv):
         self._t = np.zeros(num, np.int64)
         self._over = np.ones(num, bool)
         self._all = np.arange(num)
-        self._shown = Shown(environment, domain)
+        self._shown = shown_of(environment, domain)
 
     @property
     def age(self) -> np.ndarray:
@@ -223,9 +224,9 @@ class HostVectorEnv(AbstractVectorEnv):
 
     def reset(self, rows: np.ndarray | None = None) -> Obs:
         rows = self._all if rows is None else rows
-        if self._columns and not self._pinned:
+        if self.columns and not self._pinned:
             drawn = self._distribution.sample(self._rng, len(rows))
-            self.values[rows[:, None], self._columns] = drawn
+            self.values[rows[:, None], self.columns] = drawn
         self._t[rows] = 0
         self._over[rows] = False
         try:
@@ -358,26 +359,22 @@ class HostVectorEnv(AbstractVectorEnv):
         return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
 
 
-class Shown:
-    """What a domain shows of its parameters, each scaled from its declared range to [−1, 1]."""
+def shown_of(environment: Environment, domain: Domain) -> Shown:
+    """What a domain shows of its parameters.
 
-    def __init__(self, environment: Environment, domain: Domain):
-        declared, names = environment.parameters, list(environment.parameters)
-        self.groups = {
-            group: np.array([names.index(name) for name in shown])
-            for group, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
-            if shown
-        }
-        """Columns of the parameters' values, by group."""
-        self.low = np.array([p.low for p in declared.values()], np.float32)
-        self.high = np.array([p.high for p in declared.values()], np.float32)
+    Raises:
+        HeadstartError: it cannot be shown.
+    """
+    return Shown(environment.parameters, _told(environment, domain))
 
-    def __call__(self, values: Any) -> dict[str, Any]:
-        """Groups `[rows, shown]` from values `[rows, parameters]`."""
-        return {
-            group: unscaled(self.low[None, columns], self.high[None, columns], values[:, columns])
-            for group, columns in self.groups.items()
-        }
+
+def _told(environment: Environment, domain: Domain) -> dict[str, tuple[Told, ...]]:
+    shown = (CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic)
+    return {
+        group: told(environment.parameters, names, environment.name)
+        for group, names in shown
+        if names
+    }
 
 
 def spec_of(environment: Environment, domain: Domain, expert: str | None = None) -> EnvSpec:
@@ -391,11 +388,7 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
         groups_of(environment.name, environment.observation_space),
         actions_of(environment.name, environment.action_space),
     )
-    added = {
-        name: _of_parameters([environment.parameters[parameter] for parameter in shown], shown)
-        for name, shown in ((CONTEXT, domain.shows), (PRIVILEGED, domain.shows_critic))
-        if shown
-    }
+    added = {name: _of_parameters(shown) for name, shown in _told(environment, domain).items()}
     if expert is not None:
         added[EXPERT] = _described(actions)
     for name in added.keys() & groups.keys():
@@ -407,9 +400,9 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
     return EnvSpec(environment.name, groups, actions, domain.horizon or environment.horizon)
 
 
-def _of_parameters(declared: list[Parameter], names: tuple[str, ...]) -> Group:
-    low, high = (tuple(float(getattr(p, end)) for p in declared) for end in ("low", "high"))
-    return Group((len(names),), names=names, low=low, high=high)
+def _of_parameters(shown: tuple[Told, ...]) -> Group:
+    names = tuple(name for one in shown for name in one.names)
+    return Group((len(names),), names=names, told=shown)
 
 
 def _named(
@@ -433,7 +426,7 @@ def _named(
             )
     if seen:
         groups = {**groups, "state": replace(plain, names=seen)}
-    return groups, replace(actions, names=done)
+    return groups, replace(actions, names=done, masked=ACTION_MASK in groups)
 
 
 def _described(actions: Actions) -> Group:

@@ -231,7 +231,7 @@ class DQN:
             actor = eqx.tree_at(_exploring, actor, _exploring(agent.policy.actor))
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
-            values = actor.values(layers["features"])
+            values = actor.outputs(layers["features"])
             value = values[rows, batch.action]
             error = (batch.weight * optax.huber_loss(value, backup)).mean()
             log = {"value_loss": error, "value": value.mean()}
@@ -271,4 +271,4 @@ def _exploring(actor: Any) -> Any:
 
 def _values(policy: ActorPolicy, obs: PyTree) -> Float[Array, "batch act"]:
     """Q of every action."""
-    return cast(GreedyActor, policy.actor).values(policy.encoders(obs))
+    return cast(GreedyActor, policy.actor).outputs(policy.encoders(obs))

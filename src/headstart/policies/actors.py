@@ -19,6 +19,8 @@ from headstart.registry import Registry
 LOG_STD_RATE = 0.2
 LOG_2PI = float(np.log(2 * np.pi))
 ENTROPY_SAMPLES = 32
+ABSENT = -1e9
+"""The logit, or the value, of an action that is not there."""
 DISTILLED_AT = 0.01
 """The temperature at which values say what a greedy policy would do."""
 
@@ -128,7 +130,7 @@ class CategoricalActor(AbstractActor):
 
     def _choices(self, x: Float[Array, "... features"]) -> list[Float[Array, "... n"]]:
         """The logits of each choice."""
-        return self._apart(self.logits(x))
+        return self._apart(self.outputs(x))
 
     def _apart(self, logits: Float[Array, "... width"]) -> list[Float[Array, "... n"]]:
         ends = np.cumsum(self.actions.choices)[:-1].tolist()
@@ -151,7 +153,7 @@ class CategoricalActor(AbstractActor):
         return sum(found[1:], found[0])
 
     def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
-        return self.logits(x)
+        return masked(self.logits(x), x, self.actions)
 
     def divergence(
         self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
@@ -229,9 +231,11 @@ class GreedyActor(AbstractActor):
     epsilon: Float[Array, ""]
     temperature: Float[Array, ""]
     """α; 0: the argmax."""
+    actions: Actions = eqx.field(static=True)
 
     def __init__(self, inputs: int, actions: Actions, hidden: Sequence[int], key: PRNGKeyArray):
         _require(actions.discrete and not actions.shape, "an argmax over Q", actions)
+        self.actions = actions
         self.values = MLP((inputs, *hidden, actions.width), 1.0, key, jax.nn.relu)
         self.epsilon = self.temperature = jnp.array(0.0, jnp.float32)
 
@@ -240,7 +244,7 @@ class GreedyActor(AbstractActor):
         return self.values
 
     def mode(self, x: Float[Array, "... features"]) -> Int[Array, "..."]:
-        return jnp.argmax(self.values(x), axis=-1)
+        return jnp.argmax(self.outputs(x), axis=-1)
 
     def sample(self, x: Float[Array, "... features"], key: PRNGKeyArray) -> Int[Array, "..."]:
         return jax.random.categorical(key, self._log_probs(x))
@@ -249,7 +253,8 @@ class GreedyActor(AbstractActor):
         return categorical_entropy(self._log_probs(x))
 
     def outputs(self, x: Float[Array, "... features"]) -> Float[Array, "... n"]:
-        return self.values(x)
+        """Q of every action."""
+        return masked(self.values(x), x, self.actions)
 
     def divergence(
         self, theirs: Float[Array, "... n"], own: Float[Array, "... n"]
@@ -262,12 +267,12 @@ class GreedyActor(AbstractActor):
 
     def _log_probs(self, x: Float[Array, "... features"]) -> Float[Array, "... act"]:
         """log π(a | s)."""
-        values = self.values(x)
-        n = values.shape[-1]
-        best = jax.nn.one_hot(jnp.argmax(values, axis=-1), n)
+        values = self.outputs(x)
+        n = (values > ABSENT).sum(-1, keepdims=True)
+        best = jax.nn.one_hot(jnp.argmax(values, axis=-1), values.shape[-1])
         soft = jax.nn.softmax(values / jnp.where(self.temperature > 0, self.temperature, 1.0))
         chosen = jnp.where(self.temperature > 0, soft, best)
-        return jnp.log(self.epsilon / n + (1 - self.epsilon) * chosen)
+        return jnp.log(self.epsilon / n * (values > ABSENT) + (1 - self.epsilon) * chosen)
 
 
 class GuidedActor(AbstractActor):
@@ -328,9 +333,21 @@ def stochastic_actor(
     return kind(inputs, actions, hidden, key)
 
 
+def masked(
+    outputs: Float[Array, "... n"], x: Float[Array, "... features"], actions: Actions
+) -> Float[Array, "... n"]:
+    """Logits or values of choices, far below any where the mask that the features begin with says
+    that there is no such choice."""
+    if not actions.masked:
+        return outputs
+    return jnp.where(x[..., : outputs.shape[-1]] > 0.5, outputs, ABSENT)
+
+
 def categorical_entropy(logits: Float[Array, "... n"]) -> Float[Array, "..."]:
     """In nats, of one choice with these logits."""
-    return jax.scipy.special.entr(jax.nn.softmax(logits)).sum(-1)
+    probs = jax.nn.softmax(logits)
+    there = probs > 0  # the slope of −p log p is infinite at 0
+    return jnp.where(there, jax.scipy.special.entr(jnp.where(there, probs, 1.0)), 0.0).sum(-1)
 
 
 def categorical_divergence(

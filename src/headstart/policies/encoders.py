@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from headstart.envs.spec import PRIVILEGED, UNSEEN, EnvSpec, Group
+from headstart.envs.spec import ACTION_MASK, MASK, PRIVILEGED, UNSEEN, EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.policies.networks import Convolution, along, one_hot, orthogonal
 from headstart.registry import Registry
@@ -204,7 +204,8 @@ ENCODERS = Registry(
 
 
 class Encoders(eqx.Module):
-    """An encoder for each observation group that is read, in the order of their names."""
+    """An encoder for each observation group that is read, in the order of their names; a mask of
+    actions comes first."""
 
     by_group: dict[str, AbstractEncoder]
 
@@ -213,7 +214,7 @@ class Encoders(eqx.Module):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return tuple(self.by_group)
+        return tuple(sorted(self.by_group, key=lambda name: (name != ACTION_MASK, name)))
 
     @property
     def size(self) -> int:
@@ -235,12 +236,12 @@ class Encoders(eqx.Module):
 
     def __call__(self, obs: Mapping[str, Shaped[Array, "..."]]) -> Float[Array, "... size"]:
         """Features of all groups side by side."""
-        features = [encoder(obs[name]) for name, encoder in self.by_group.items()]
+        features = [self.by_group[name](obs[name]) for name in self.reads]
         return features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)
 
     def activations(self, obs: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Array]:
         """What is computed layer by layer, and the `features` that come out."""
-        layers = {name: encoder.layers(obs[name]) for name, encoder in self.by_group.items()}
+        layers = {name: self.by_group[name].layers(obs[name]) for name in self.reads}
         features = [found["features"] for found in layers.values()]
         named = {name: x for found in layers.values() for name, x in found.items()}
         together = features[0] if len(features) == 1 else jnp.concatenate(features, axis=-1)
@@ -288,7 +289,9 @@ def encoders_for(
     Raises:
         HeadstartError: an encoder or a group that is named does not exist, or does not suit.
     """
-    usual = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
+    by_kind = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
+    usual = {n: by_kind[group.kind] for n, group in spec.groups.items()}
+    usual |= dict.fromkeys((MASK, ACTION_MASK), "identity")
     read = only if only is not None else [n for n in spec.groups if n not in UNSEEN]
     named = {group: name for group, _, name in (item.partition("=") for item in chosen)}
     for group, name in named.items():
@@ -297,7 +300,7 @@ def encoders_for(
                 f"encoders are given as group=name, got {group!r}: {spec.name} shows the groups "
                 f"{', '.join(spec.groups)}"
             )
-    kinds = {name: named.get(name, usual[spec.groups[name].kind]) for name in sorted(read)}
+    kinds = {name: named.get(name, usual[name]) for name in sorted(read)}
     return Encoders(
         {
             name: built(kind, spec.groups[name], key if i == 0 else jax.random.fold_in(key, i))

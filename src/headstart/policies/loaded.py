@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.envs.spec import CONTEXT, SKILL, Group, Obs, observed, unscaled
+from headstart.envs.context import Told
+from headstart.envs.spec import CONTEXT, SKILL, Obs, observed
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError, unknown
 from headstart.policies.policy import TAKE_OUT_ONE, ActorPolicy, act
@@ -31,9 +32,10 @@ class LoadedPolicy:
 
     def __init__(self, policy: ActorPolicy):
         groups = dict(policy.groups)
-        self._policy, self._told = policy, Group((0,))
-        if CONTEXT in groups and groups[CONTEXT].high:  # not a group of the environment's own
-            self._told = groups.pop(CONTEXT)
+        self._policy = policy
+        self._told: tuple[Told, ...] = ()
+        if CONTEXT in groups and groups[CONTEXT].told:  # not a group of the environment's own
+            self._told = groups.pop(CONTEXT).told
         self._observed = groups
         self.actions = policy.actions
         """What it does, and in which bounds."""
@@ -53,12 +55,13 @@ class LoadedPolicy:
         self._last = np.zeros((1, *actions.shape), actions.dtype)
         self._begins = True
 
-    def __call__(self, obs: Any, **shown: float) -> Any:
+    def __call__(self, obs: Any, **shown: float | str) -> Any:
         """The most likely action.
 
         Args:
             obs: one observation, as the environment gives it: an array, or a dict or tuple of such.
-            shown: each parameter that the policy is shown, in its unit.
+            shown: each parameter that the policy is shown, in its unit; or any text, where it is
+                shown as that.
 
         Returns:
             an element of the environment's action space: an int or an array.
@@ -74,20 +77,17 @@ class LoadedPolicy:
         self._last, self._begins = np.asarray(chosen), False
         return self.actions.element(self._last[0])
 
-    def _context(self, shown: Mapping[str, float]) -> Obs:
-        group = self._told
-        for name in shown.keys() - set(group.names):
-            raise unknown("parameter that the policy is shown", name, group.names)
-        for name, low, high in zip(group.names, group.low, group.high, strict=True):
-            if name not in shown:
+    def _context(self, shown: Mapping[str, float | str]) -> Obs:
+        names = [one.name for one in self._told]
+        for name in shown.keys() - set(names):
+            raise unknown("parameter that the policy is shown", name, names)
+        numbers: list[np.ndarray] = []
+        for one in self._told:
+            if one.name not in shown:
                 raise HeadstartError(
-                    f"the policy is shown {', '.join(group.names)}: say what each is, as in "
-                    f"policy(obs, {name}={(low + high) / 2:g})"
+                    f"the policy is shown {', '.join(names)}: say what each is, as in "
+                    f"policy(obs, {one.name}={(one.low + one.high) / 2:g})"
                 )
-            if not low <= shown[name] <= high:
-                raise HeadstartError(f"{name} lies in [{low:g}, {high:g}], got {shown[name]:g}")
-        if not group.names:
-            return {}
-        low, high = np.array(group.low, np.float32), np.array(group.high, np.float32)
-        values = np.array([shown[name] for name in group.names])
-        return {CONTEXT: unscaled(low, high, values).astype(np.float32)}
+            one.check(shown[one.name])
+            numbers.append(one.alone(shown[one.name]))
+        return {CONTEXT: np.concatenate(numbers)} if numbers else {}

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from headstart.envs.spec import EXPERT, SKILL, Actions, EnvSpec, Group, check_entries
+from headstart.envs.context import MOST_CHOICES, Told
+from headstart.envs.spec import ACTION_MASK, EXPERT, SKILL, Actions, EnvSpec, Group, check_entries
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, check_leaves, leaves
@@ -23,6 +24,7 @@ from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, bui
 from headstart.policies.memory import MEMORIES, AbstractMemory, Clock, Memory, renewed
 from headstart.policies.networks import MLP, one_hot
 from headstart.policies.standing import STANDING, Network
+from headstart.problem.parameter import FORMS
 from headstart.pytree import PyTree
 
 TAKE_OUT_ONE = "take out one, as by headstart skills KNOWLEDGE --skill 0 --save DIR"
@@ -104,13 +106,13 @@ class Watched(AbstractPolicy):
 
 
 class UniformPolicy(AbstractPolicy):
-    """Actions uniformly at random."""
+    """Actions uniformly at random, of those that there are."""
 
     actions: Actions = eqx.field(static=True)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ()
+        return (ACTION_MASK,) if self.actions.masked else ()
 
     def step(
         self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
@@ -118,6 +120,8 @@ class UniformPolicy(AbstractPolicy):
         if key is None:
             raise ValueError("no action of a uniform policy is the most likely one: give a key")
         many = told.begins.shape[0]
+        if self.actions.masked:
+            return jax.random.categorical(key, jnp.log(told.obs[ACTION_MASK])), ()
         if not self.actions.discrete:
             shape = (many, *self.actions.shape)
             return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0), ()
@@ -381,13 +385,28 @@ def _group(table: dict[str, Any]) -> Group:
     shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
     if table["kind"] not in ("vector", "image", "choice"):
         raise ValueError(f"kind {table['kind']!r}")
-    return Group(shape, table["kind"], choices, **_own_terms(table))
+    low, high = (tuple(map(float, table.get(name, ()))) for name in ("low", "high"))
+    names = tuple(map(str, table.get("names", ())))
+    told = tuple(_told(one) for one in table.get("told", ()))
+    if high:  # as it was saved before parameters were told in several forms
+        told = tuple(map(Told, names, ["number"] * len(names), low, high))
+    return Group(shape, table["kind"], choices, names=names, low=low, told=told)
+
+
+def _told(table: dict[str, Any]) -> Told:
+    only = table["only"]
+    texts = tuple((float(value), str(text)) for value, text in table["texts"])
+    form, low, high = str(table["form"]), float(table["low"]), float(table["high"])
+    if form not in FORMS or (high - low > MOST_CHOICES and form == "one-hot"):
+        raise ValueError(f"form {form!r} from {low} to {high}")
+    return Told(str(table["name"]), form, low, high, texts, None if only is None else int(only))
 
 
 def _actions(table: dict[str, Any]) -> Actions:
     shape, choices = (tuple(map(int, table[name])) for name in ("shape", "choices"))
     form, number = tuple(map(int, table.get("form", ()))), str(table.get("number", ""))
-    return Actions(shape, choices, **_own_terms(table), form=form, number=number)
+    masked = bool(table.get("masked", False))
+    return Actions(shape, choices, **_own_terms(table), form=form, number=number, masked=masked)
 
 
 def _own_terms(table: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import numpy as np
 from headstart.errors import HeadstartError, unknown
 
 EXAMPLE = '{attribute = "g", nominal = 10, low = 5, high = 15}'
+FORMS = ("number", "angle", "one-hot", "text")
+"""How a parameter may be told to a policy."""
 ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*|\[\d+\])*")
 
 
@@ -35,6 +37,14 @@ class Parameter:
     before every reset. What the environment derives from it when it is made does not follow."""
     argument: str = ""
     """Of what makes a Gymnasium environment, which is made anew whenever this changes."""
+    form: str = "number"
+    """How a policy is told it where a domain does not say: `number`, scaled from the range to
+    [−1, 1]; `angle`, as cosine and sine of what is given in degrees; `one-hot`, of whole numbers;
+    or `text`."""
+    texts: tuple[tuple[float, str], ...] = ()
+    """What to do in words, for as many of its values as have any; in TOML a table."""
+    task: int | None = None
+    """Of a mixture's, the task in which it means something."""
 
 
 def declared(name: str, table: object) -> Parameter:
@@ -48,17 +58,22 @@ def declared(name: str, table: object) -> Parameter:
     if not isinstance(table, Mapping):
         raise HeadstartError(f"parameters.{name} must be a table, as {EXAMPLE}, got {table!r}")
     of: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Parameter)}
+    del of["task"]
     for key, value in table.items():
         if key not in of:
             raise unknown(f"key of parameters.{name}", str(key), of)
-        _check_type(f"parameters.{name}.{key}", of[key], value)
+        if key != "texts":
+            _check_type(f"parameters.{name}.{key}", of[key], value)
     missing = [key for key in ("nominal", "low", "high") if key not in table]
     if missing or ("attribute" in table) == ("argument" in table):
         lacking = missing[0] if missing else "attribute, or else an argument"
         raise HeadstartError(f"parameters.{name} needs {lacking}, as in {EXAMPLE}")
     numbers = {key: float(table[key]) for key in ("nominal", "low", "high")}
     fields: dict[str, Any] = {**table, **numbers}
+    fields["texts"] = _texts(name, fields.get("texts", {}))
     made = Parameter(**fields)
+    if made.form not in FORMS:
+        raise unknown(f"form of parameters.{name}", made.form, FORMS)
     if not made.low <= made.nominal <= made.high or made.low == made.high:
         raise HeadstartError(
             f"parameters.{name} needs low ≤ nominal ≤ high and low < high, got {made.low:g}, "
@@ -75,7 +90,24 @@ def declared(name: str, table: object) -> Parameter:
 def as_table(parameter: Parameter) -> dict[str, Any]:
     """The inverse of `declared`, in plain types."""
     blank = {field.name: field.default for field in dataclasses.fields(Parameter)}
-    return {name: value for name, value in vars(parameter).items() if value != blank[name]}
+    table = {name: value for name, value in vars(parameter).items() if value != blank[name]}
+    if parameter.texts:
+        table["texts"] = {f"{value:g}": text for value, text in parameter.texts}
+    return table
+
+
+def _texts(name: str, table: Any) -> tuple[tuple[float, str], ...]:
+    """From a table of texts by values."""
+    try:
+        found = tuple((float(value), text) for value, text in dict(table).items())
+        if all(isinstance(text, str) and math.isfinite(value) for value, text in found):
+            return found
+    except (TypeError, ValueError):
+        pass
+    raise HeadstartError(
+        f"parameters.{name}.texts must be a table of texts by values, as in "
+        f'{{"5" = "walk on the moon"}}, got {table!r}'
+    )
 
 
 def _check_type(place: str, kind: type, value: Any) -> None:

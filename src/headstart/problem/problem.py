@@ -16,7 +16,7 @@ from headstart.errors import HeadstartError, unknown
 from headstart.problem import distributions
 from headstart.problem.access import Access, is_count
 from headstart.problem.distributions import Fixed
-from headstart.problem.domain import Domain
+from headstart.problem.domain import Domain, mixture
 
 MOST_EPISODES = 10**6
 """That a policy is evaluated by."""
@@ -118,10 +118,11 @@ def from_table(table: Mapping[str, Any], name: str = "problem") -> TransferProbl
     _check_keys("key of [access]", table["access"], {f.name for f in fields(Access)})
     if not isinstance(table["access"].get("shots", []), list | tuple):
         raise HeadstartError(f"access.shots must be a list, got {table['access']['shots']!r}")
+    source = _domain(table.pop("source"), "source")
     problem = TransferProblem(
         name=table.pop("name", name),
-        source=_domain(table.pop("source"), "source"),
-        target=_domain(table.pop("target"), "target"),
+        source=source,
+        target=_domain(table.pop("target"), "target", source),
         access=Access(**table.pop("access")),
         **table,
     )
@@ -152,22 +153,51 @@ def with_access(problem: TransferProblem, **changes: Any) -> TransferProblem:
     return replace(problem, access=replace(problem.access, **changes))
 
 
-def _domain(table: object, place: str) -> Domain:
+def _domain(table: object, place: str, source: Domain | None = None) -> Domain:
+    """A domain from its table, or a mixture from several; a target that names no environment is of
+    the source's mixture."""
+    if isinstance(table, list):  # [[source]], several times
+        table = {"tasks": table}
     if not isinstance(table, Mapping):
         raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
     parameters: dict[str, Any] = dict(table)
-    environment = parameters.pop("environment", None)
-    if environment is None and difflib.get_close_matches("environment", parameters, cutoff=0.8):
-        near = difflib.get_close_matches("environment", parameters, cutoff=0.8)[0]
-        raise unknown(f"key of [{place}]", near, ["environment"])
-    if not isinstance(environment, str):
-        raise HeadstartError(f'[{place}] names no environment: add environment = "hopper"')
-    if "declares" in parameters:
-        raise unknown(f"key of [{place}]", "declares", ["parameters"])
     try:
+        if "tasks" in parameters:
+            return _mixture(parameters, place)
+        environment = parameters.pop("environment", None)
+        if environment is None and difflib.get_close_matches("environment", parameters, cutoff=0.8):
+            near = difflib.get_close_matches("environment", parameters, cutoff=0.8)[0]
+            raise unknown("key", near, ["environment"])
+        if environment is None and source is not None and source.tasks:
+            own: dict[str, Any] = {"shows": source.shows, "horizon": source.horizon}
+            own |= {name: parameters.pop(name) for name in OWN if name in parameters}
+            drawn = source.with_parameters(**parameters)
+            return drawn.showing(own["shows"], own.get("shows_critic", ())).lasting(own["horizon"])
+        if not isinstance(environment, str):
+            raise HeadstartError('names no environment: add environment = "hopper"')
+        if "declares" in parameters:
+            raise unknown("key", "declares", ["parameters"])
         return Domain(environment, declares=parameters.pop("parameters", None), **parameters)
     except HeadstartError as error:
         raise HeadstartError(f"[{place}] {error}") from None
+
+
+OWN = ("shows", "shows_critic", "horizon")
+"""Keys of a mixture that are no parameters."""
+
+
+def _mixture(table: dict[str, Any], place: str) -> Domain:
+    own = {name: table.pop(name) for name in OWN if name in table}
+    tasks: list[Domain] = []
+    weights: list[float] = []
+    parts = table.pop("tasks")
+    for number, part in enumerate(parts if isinstance(parts, list) else [parts]):
+        if not isinstance(part, Mapping):
+            raise HeadstartError(f"task {number} must be a table, got {part!r}")
+        parameters: dict[str, Any] = dict(part)
+        weights.append(parameters.pop("weight", 1.0))
+        tasks.append(_domain(parameters, f"{place}, task {number}"))
+    return mixture(tasks, weights, **own).with_parameters(**table)
 
 
 def _check_keys(kind: str, table: Mapping[str, Any], known: set[str]) -> None:

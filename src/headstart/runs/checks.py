@@ -57,7 +57,7 @@ def check_problem(problem: TransferProblem) -> None:
     row = transition_row(envs.spec_of(problem.target)).obs
     _check_room(f"{access.observations} observations", access.observations * size_of(row),
                 "lower access.observations")  # fmt: skip
-    for domain in (problem.source, problem.target):
+    for domain in (*problem.source.apart(), *problem.target.apart()):
         for parameter, distribution in domain.parameters.items():
             _check_moves(bare(domain), parameter, *distribution.support)
     for parameter, values in problem.sweep.items():

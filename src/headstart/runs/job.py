@@ -240,7 +240,8 @@ def code_of(method: Method, domains: Sequence[Domain]) -> dict[str, str]:
     for path in own:
         import_here(path)
     named = [path.partition(":")[0] for path in own]
-    worlds = [envs.module_of(domain.environment) for domain in domains]
+    alone = [one for domain in domains for one in domain.apart()]
+    worlds = [envs.module_of(domain.environment) for domain in alone]
     return digests([*(kind.__module__ for kind in kinds), *named, *worlds])
 
 

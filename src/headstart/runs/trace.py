@@ -50,10 +50,7 @@ class Pushes(AbstractPolicy):
 
 def bare(domain: Domain, **parameters: float) -> Domain:
     """The domain at its mean, with these parameters, showing none of them."""
-    fixed = {**domain.at_mean().parameters, **parameters}
-    return Domain.of(
-        domain.environment, fixed, horizon=domain.horizon, declares=domain.declares
-    )  # fmt: skip
+    return domain.at_mean().with_parameters(**parameters).showing()
 
 
 def trace(running: AbstractVectorEnv) -> Iterator[np.ndarray]:

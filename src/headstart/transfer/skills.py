@@ -285,9 +285,9 @@ def as_skills(alone: Knowledge, skills: Knowledge, trusted: tuple[str, ...] = ()
 
 def _first_row(skills: Knowledge, trusted: tuple[str, ...]) -> int:
     """The row of the first layers' weights that belongs to skill 0."""
-    by_group = policy_from(skills, trusted).encoders.by_group
-    names = list(by_group)
-    return sum(by_group[name].size for name in names[: names.index(SKILL)])
+    encoders = policy_from(skills, trusted).encoders
+    names = encoders.reads
+    return sum(encoders.by_group[name].size for name in names[: names.index(SKILL)])
 
 
 def discriminator(state: PyTree) -> MLP:

@@ -1,0 +1,182 @@
+"""What a domain shows of its parameters, and in which form."""
+
+# What NumPy and JAX compute alike has no type of its own.
+# pyright: reportUnknownMemberType=false
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from headstart.errors import HeadstartError, unknown
+from headstart.problem.domain import TASK
+from headstart.problem.parameter import FORMS, Parameter
+
+TEXT_SIZE = 64
+"""Numbers that a text is told as."""
+GRAMS = (3, 4, 5)
+"""Characters of the pieces that a text is cut into."""
+MOST_CHOICES = 4096
+"""Values of a parameter that is shown as one-hot."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a policy is told one parameter of its domain."""
+
+    name: str
+    form: str
+    low: float
+    """The least that it may be; `high` is the most."""
+    high: float
+    texts: tuple[tuple[float, str], ...] = ()
+    """By value, where the form is text."""
+    only: int | None = None
+    """Of a mixture, the number of the task in which it means something; zeros in the others."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the numbers that it is told as."""
+        if self.form == "angle":
+            return f"cos({self.name})", f"sin({self.name})"
+        if self.form == "one-hot":
+            return tuple(f"{self.name}={n}" for n in range(int(self.low), int(self.high) + 1))
+        if self.form == "text":
+            return tuple(f"{self.name}~{i}" for i in range(TEXT_SIZE))
+        return (self.name,)
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values that can be listed, and what each is told as."""
+        if self.form == "one-hot":
+            return np.arange(self.low, self.high + 1), np.eye(len(self.names), dtype=np.float32)
+        known = np.array([value for value, _ in self.texts])
+        return known, np.stack([embedded(text) for _, text in self.texts])
+
+    def __call__(self, value: Any, xp: Any = np) -> Any:
+        """Numbers `[rows, names]` from values `[rows]`, by NumPy or by JAX's `xp`."""
+        if self.form == "number":
+            low, high = np.float32(self.low), np.float32(self.high)
+            return (2 * (value - low) / (high - low) - 1)[:, None]
+        if self.form == "angle":
+            turned = value * (np.pi / 180)
+            return xp.stack([xp.cos(turned), xp.sin(turned)], axis=-1)
+        known, rows = self._rows
+        return xp.asarray(rows)[abs(value[:, None] - xp.asarray(known)[None]).argmin(axis=1)]
+
+    def alone(self, value: float | str) -> np.ndarray:
+        """Numbers `[names]` of one value, or of a text."""
+        if isinstance(value, str):
+            return embedded(value)
+        return np.asarray(self(np.array([value]))[0], np.float32)
+
+    def check(self, value: Any) -> None:
+        """Raises:
+        HeadstartError: it is not a value that can be told.
+        """
+        if isinstance(value, str) and self.form == "text":
+            return
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            raise HeadstartError(
+                f"{self.name} lies in [{self.low:g}, {self.high:g}], got {value!r}"
+            )
+        if self.form == "one-hot" and value != int(value):
+            raise HeadstartError(f"{self.name} is a whole number, got {value!r}")
+        if self.form == "text" and value not in [known for known, _ in self.texts]:
+            raise HeadstartError(
+                f"{self.name} has no text for {value:g}; it has texts for "
+                f"{', '.join(f'{known:g}' for known, _ in self.texts) or 'none of its values'}"
+            )
+
+
+def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) -> tuple[Told, ...]:
+    """How what a domain shows is told, in its order.
+
+    Args:
+        parameters: that its environment declares.
+        shows: names, each with a form of its own if it is to be `name:form`.
+        whose: the environment's name, for the error.
+
+    Raises:
+        HeadstartError: there is no such parameter or form, or it cannot be told so.
+    """
+    found = [_told(parameters, item, whose) for item in shows]
+    for one in found:
+        if [other.name for other in found].count(one.name) > 1:
+            raise HeadstartError(f"{whose} is to show {one.name} twice: once is enough")
+    return tuple(found)
+
+
+def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
+    name, _, form = item.rpartition(":")
+    if item in parameters:
+        name, form = item, parameters[item].form
+    elif name in parameters and form not in FORMS:
+        raise unknown(f"form of {name}", form, FORMS)
+    elif name not in parameters:
+        raise unknown(f"parameter of {whose} to show", item, parameters)
+    it = parameters[name]
+    if form == "one-hot" and not (it.integer and it.high - it.low < MOST_CHOICES):
+        raise HeadstartError(
+            f"{whose}.{name} is not one of a few whole numbers, so it cannot be shown as one-hot: "
+            f"show it as {name}:number"
+        )
+    if form == "text" and not it.texts:
+        raise HeadstartError(
+            f"{whose}.{name} has no texts: give the tasks of a mixture a text each, or show it as "
+            f"{name}:number"
+        )
+    return Told(name, form, float(it.low), float(it.high), it.texts, it.task)
+
+
+class Shown:
+    """The groups that a domain adds, computed from the values of its environment's parameters.
+
+    Args:
+        parameters: that its environment declares, in the order of the values.
+        by_group: how they are told, by the name of the group.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Parameter], by_group: Mapping[str, tuple[Told, ...]]
+    ):
+        names = list(parameters)
+        self._task = names.index(TASK) if TASK in names else None
+        self.groups = {
+            group: [(names.index(one.name), one) for one in told]
+            for group, told in by_group.items()
+        }
+        """Columns of the values and how they are told, by group."""
+
+    def __call__(self, values: Any, xp: Any = np) -> dict[str, Any]:
+        """Groups `[rows, numbers]` from values `[rows, parameters]`."""
+        found: dict[str, Any] = {}
+        for group, told in self.groups.items():
+            columns = [self._of(one, values[:, column], values, xp) for column, one in told]
+            found[group] = xp.concatenate(columns, axis=1)
+        return found
+
+    def _of(self, one: Told, value: Any, values: Any, xp: Any) -> Any:
+        numbers = one(value, xp)
+        if one.only is None:
+            return numbers
+        return xp.where(
+            (values[:, self._task] == one.only)[:, None], numbers, xp.zeros_like(numbers)
+        )
+
+
+@lru_cache(maxsize=1024)
+def embedded(text: str) -> np.ndarray:
+    """A text as `[64]` numbers of length 1: counts of its pieces of 3 to 5 characters, added or
+    subtracted at places that a hash gives them (Weinberger et al., 2009, 0902.2206). Texts that
+    share words are near to each other."""
+    counts = np.zeros(TEXT_SIZE, np.float32)
+    padded = f" {' '.join(text.lower().split())} "
+    for size in GRAMS:
+        for i in range(len(padded) - size + 1):
+            code = zlib.crc32(padded[i : i + size].encode())
+            counts[code % TEXT_SIZE] += 1.0 if code >> 16 & 1 else -1.0
+    return counts / max(float(np.linalg.norm(counts)), 1e-8)
