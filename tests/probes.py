@@ -577,3 +577,41 @@ def acts_without_bounds():
 def has_a_context():
     space = spaces.Dict({"context": spaces.Discrete(2), "state": spaces.Discrete(2)})
     return Parade(space, [{"context": 0, "state": 1}] * 2)
+
+
+class Reach(gymnasium.Env):
+    """A goal environment as its author writes it: reach a number on a line, by steps of 1."""
+
+    observation_space = spaces.Dict(
+        {name: spaces.Box(-5, 5, (1,), np.float64)
+         for name in ("observation", "achieved_goal", "desired_goal")}
+    )  # fmt: skip
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.goal, self.age = np.zeros(1), self.np_random.integers(-3, 4, 1) * 1.0, 0
+        return self._obs(), {}
+
+    def step(self, action):
+        self.at = np.clip(self.at + (1 if action else -1), -5, 5)
+        self.age += 1
+        reward = float(self.compute_reward(self.at, self.goal, {}))
+        ended = bool(self.compute_terminated(self.at, self.goal, {}))
+        return self._obs(), reward, ended, self.age >= 6, {}
+
+    def compute_reward(self, achieved, desired, info):
+        return -(np.abs(achieved - desired) > 0.5).astype(float).sum(-1)
+
+    def compute_terminated(self, achieved, desired, info):
+        return np.abs(achieved - desired).max(-1) < 0.5
+
+    def _obs(self):
+        return {"observation": self.at, "achieved_goal": self.at, "desired_goal": self.goal}
+
+
+class OneByOne(Reach):
+    """Whose rewards are computed of one goal at a time."""
+
+    def compute_reward(self, achieved, desired, info):
+        return -float(np.abs(achieved - desired).max() > 0.5)

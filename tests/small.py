@@ -34,6 +34,7 @@ FIELDS = {
     "progressive": {"steps": 256},
     "jump-start": {"steps": 256},
     "maxent": {"steps": 256, "learner": SAC},
+    "her": {"steps": 256, "learner": DQN},
     "domain-randomization": {"steps": 256},
     "epopt": EPOPT,
     "epopt-posterior": {
@@ -80,5 +81,16 @@ PUSHED = TransferProblem(
     episodes=4,
     sweep_episodes=2,
     learner=PPO,
+    methods=FIELDS,
+)
+FLIPS = TransferProblem(
+    name="flips",
+    source=Domain("bit-flip", bits=6),
+    target=Domain("bit-flip", bits=6),
+    access=Access(shots=(0, 3, 10)),
+    sweep={"bits": (4, 6)},
+    episodes=4,
+    sweep_episodes=2,
+    learner=DQN,
     methods=FIELDS,
 )

@@ -63,7 +63,7 @@ def learned(kind: str, name: str) -> list[str]:
     for case in learning.CASES.values():
         if name == (case.environment if kind == "environment" else case.learner["algorithm"]):
             lines.append(f"| {case.said(stored[case.name])} |")
-    return lines
+    return lines if len(lines) > 2 else []  # bit-flip is learned in hindsight alone
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -31,10 +31,17 @@ class Shot:
     entropy: list[float] = field(default_factory=list[float])
     """Of the policy in the states that it meets on the target, drawing its actions: the
     `PERCENTILES`, in nats. Of a squashed Gaussian, with actions in [−1, 1], by samples."""
+    success: list[float] = field(default_factory=list[float])
+    """Of the most likely actions, 1 for an episode that ends where its goal is achieved and 0 for
+    another; none where there are no goals."""
 
     @property
     def score(self) -> float:
         return float(np.mean(self.returns))
+
+    @property
+    def success_rate(self) -> float:
+        return float(np.mean(self.success))
 
     @property
     def source_score(self) -> float:

@@ -17,7 +17,7 @@ from headstart.experience.transition import Transition
 
 SPEC = EnvSpec("line", {"state": Group((1,))}, Actions((1,)), 10)
 ROW = transition_row(SPEC)
-windows = jax.jit(Replay.windows, static_argnums=(1, 2))
+places = jax.jit(Replay.places, static_argnums=(1, 2))
 transitions = jax.jit(Replay.transitions, static_argnums=(1, 2))
 REWARDS = [1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -97,7 +97,8 @@ def test_experience_shorter_than_n_steps_ends_with_itself():
 def test_windows_are_consecutive_and_of_one_copy_and_their_newest_row_is_marked():
     parts = [experience([0.0] * 4, begin=t, copies=3) for t in (0, 4, 8)]
     replay = remembered(*parts, capacity=24)
-    window, newest = windows(replay, 500, 3, jax.random.key(0))
+    where = places(replay, 500, 3, jax.random.key(0))
+    window, newest = replay.at(where), where.ages == replay.filled - 1
     seen = np.asarray(window.obs["state"])[..., 0]
     assert (np.diff(seen, axis=0) == 1).all()
     first = seen[0] % 100

@@ -13,16 +13,18 @@ from headstart.problem import with_access
 from headstart.runs.job import configured, make_job, prepare
 from headstart.runs.run import run
 from headstart.testing import check_method
-from small import DOT, FIELDS, PUSHED, TRACK
+from small import DOT, FIELDS, FLIPS, PUSHED, TRACK
 
 PROBLEMS = {
     "darc": with_access(TRACK, steps=500),
     "random-force": PUSHED,
     "domain-confusion": DOT,
     "random-convolution": DOT,
+    "her": FLIPS,
 }
 LEARN = {
     "scratch", "finetune", "residual", "progressive", "jump-start", "maxent", "diayn", "smerl",
+    "her",
 }  # fmt: skip
 """Methods that learn on the target."""
 RUNNABLE = [name for name in METHODS if name not in ("epopt-posterior", "pretrained")]
@@ -42,7 +44,10 @@ def test_it_keeps_the_contract(name):
     assert [shot.episodes for shot in result.shots] == [0, 3, 10]
     assert all(len(shot.returns) == 4 for shot in result.shots)
     assert len(result.sweep) == 2
-    if name in LEARN:
+    if name == "her":
+        assert result.target["episodes"] == 10
+        assert all(len(shot.success) == 4 for shot in result.shots)
+    elif name in LEARN:
         assert result.target == {"observations": 0, "steps": 100, "episodes": 10}
     elif name == "darc":
         assert result.target["steps"] == 32 + (256 - 64) // 4

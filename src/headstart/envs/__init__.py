@@ -19,6 +19,7 @@ ENVIRONMENTS = Registry(
     {
         "ant": "headstart.envs.mujoco:ant",
         "archery": "headstart.envs.archery:archery",
+        "bit-flip": "headstart.envs.bit_flip:bit_flip",
         "cart-pole": "headstart.envs.cart_pole:cart_pole",
         "drive": "headstart.envs.drive:drive",
         "grid": "headstart.envs.grid:grid",

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from headstart.envs.context import Told, told
 from headstart.envs.floor_map import FloorMap
+from headstart.envs.goals import Goals
 from headstart.envs.spec import Obs
 from headstart.errors import HeadstartError, unknown
 from headstart.problem.distributions import Distribution
@@ -47,6 +48,8 @@ class Environment(ABC):
     experts: Mapping[str, Callable[..., Any]] = {}
     """Who may act seeing the environment's state, by name."""
 
+    goals: Goals | None = None
+    """What the goals that it observes are worth, if it has any."""
     starts_from_observations: bool = False
     """Whether a copy can be put into the state that an observation shows."""
 

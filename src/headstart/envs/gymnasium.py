@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 
 from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading
+from headstart.envs.goals import ACHIEVED, DESIRED, Asked, Goals
 from headstart.envs.reach import apply, as_value, check_reached, how_to_declare
 from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError
@@ -52,6 +53,7 @@ class GymnasiumEnvironment(HostEnvironment):
         limit = env.spec.max_episode_steps if env.spec else None
         self.horizon: int = limit or getattr(env, "_max_episode_steps", None) or UNLIMITED
         self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.goals = _goals(name, env)
         env.close()
         groups_of(name, self.observation_space)
         actions_of(name, self.action_space)
@@ -100,6 +102,43 @@ def _declared(name: str, env: gymnasium.Env[Any, Any]) -> dict[str, Parameter]:
     if not taken and not all(p.attribute or p.argument for p in declared.values()):
         raise HeadstartError(f"{name} declares parameters but has no set_parameters method")
     return dict(declared)
+
+
+def _goals(name: str, env: gymnasium.Env[Any, Any]) -> Goals | None:
+    """What an environment's goals are worth, if it has any: by its own `compute_reward(achieved,
+    desired, info)`, and `compute_terminated` if it has that.
+
+    Raises:
+        HeadstartError: it observes goals, and computes no rewards of many at once.
+    """
+    space = env.observation_space
+    if not isinstance(space, gymnasium.spaces.Dict) or not {ACHIEVED, DESIRED} <= space.keys():
+        return None
+    reward, ended = (_attribute(env, f"compute_{what}") for what in ("reward", "terminated"))
+    if reward is None:
+        return None
+    two = np.zeros((2, *(space[DESIRED].shape or ())), space[DESIRED].dtype)
+    try:
+        shape = np.shape(reward(two, two, {}))
+    except Exception as error:
+        shape = f"{type(error).__name__}: {error}"
+    if shape != (2,):
+        raise HeadstartError(
+            f"{name} observes goals, and compute_reward of two of them [2, n] gives {shape} in "
+            "place of two rewards [2]: let it compute many at once"
+        )
+    ends = ended is not None and bool(np.all(ended(two[0], two[0], {})))
+    return Asked(_Computed(reward), ends=ends)
+
+
+class _Computed:
+    """`compute_reward` without its last argument."""
+
+    def __init__(self, reward: Callable[..., Any]):
+        self._reward = reward
+
+    def __call__(self, achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        return self._reward(achieved, goal, {})
 
 
 def _close(envs: list[gymnasium.Env]) -> None:

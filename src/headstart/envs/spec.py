@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from headstart.envs.context import Told
+from headstart.envs.goals import ACHIEVED, Goals
 from headstart.errors import HeadstartError
 
 CONTEXT = "context"
@@ -27,7 +28,7 @@ PRIVILEGED = "privileged"
 EXPERT = "expert"
 """The group that holds what an expert, who sees the environment's state, would do."""
 
-UNSEEN = (PRIVILEGED, EXPERT)
+UNSEEN = (PRIVILEGED, EXPERT, ACHIEVED)
 """What no policy reads."""
 SKILL = "skill"
 """The group that tells a policy which of its skills to play."""
@@ -144,6 +145,8 @@ class EnvSpec:
     groups: Mapping[str, Group]
     actions: Actions
     horizon: int
+    goals: Goals | None = field(default=None, compare=False)
+    """What its goals are worth, if it has any."""
 
 
 def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:

@@ -21,6 +21,7 @@ from headstart.envs.environment import (
     check_domain,
     check_expert,
 )
+from headstart.envs.goals import check_goals
 from headstart.envs.ledger import Tally, outside
 from headstart.envs.spec import (
     ACTION_MASK,
@@ -396,8 +397,11 @@ def spec_of(environment: Environment, domain: Domain, expert: str | None = None)
             f"{environment.name} observes a group {name!r} of its own, and Headstart would add one "
             "of that name: rename the environment's"
         )
+    if environment.goals is not None:
+        check_goals(environment.name, groups)
     groups |= added
-    return EnvSpec(environment.name, groups, actions, domain.horizon or environment.horizon)
+    horizon = domain.horizon or environment.horizon
+    return EnvSpec(environment.name, groups, actions, horizon, environment.goals)
 
 
 def _of_parameters(shown: tuple[Told, ...]) -> Group:

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
@@ -28,6 +28,14 @@ class Batch(NamedTuple):
     next_obs: PyTree
     discount: Float[Array, " batch"]
     weight: Float[Array, " batch"]
+
+
+class Places(NamedTuple):
+    """Which rows of a replay."""
+
+    ages: Int[Array, "length size"]
+    """The oldest is 0."""
+    env: Int[Array, " size"]
 
 
 class Replay(eqx.Module):
@@ -71,27 +79,32 @@ class Replay(eqx.Module):
         filled = jnp.minimum(self.filled + time, self.slots)
         return Replay(jax.tree.map(write, self.columns, new), head, filled)
 
-    def windows(
-        self, size: int, length: int, key: PRNGKeyArray
-    ) -> tuple[PyTree, Bool[Array, "length size"]]:
-        """`size` windows of consecutive rows, uniformly, with replacement: `[length, size, ...]`.
-
-        Returns:
-            the windows, and where a row is the newest of its column; a replay that holds fewer
-            rows than a window repeats it.
-        """
+    def places(self, size: int, length: int, key: PRNGKeyArray) -> Places:
+        """Of `size` windows of consecutive rows, uniformly, with replacement; a replay that holds
+        fewer rows than a window repeats the newest."""
         time_key, env_key = jax.random.split(key)
         age = jax.random.randint(time_key, (size,), 0, jnp.maximum(self.filled - length + 1, 1))
         env = jax.random.randint(env_key, (size,), 0, self.num_envs)
-        newest = self.filled - 1
-        ages = jnp.minimum(age[None] + jnp.arange(length)[:, None], newest)
-        slots = (self.head - self.filled + ages) % self.slots
-        return jax.tree.map(lambda x: x[slots, env[None]], self.columns), ages == newest
+        ages = jnp.minimum(age[None] + jnp.arange(length)[:, None], self.filled - 1)
+        return Places(ages, env)
+
+    def slot(self, age: Int[Array, "..."]) -> Int[Array, "..."]:
+        """Where the rows of these ages are kept; the oldest is 0."""
+        return (self.head - self.filled + age) % self.slots
+
+    def at(self, places: Places) -> PyTree:
+        """Windows `[length, size, ...]`."""
+        slots = self.slot(places.ages)
+        return jax.tree.map(lambda x: x[slots, places.env[None]], self.columns)
 
     def transitions(self, size: int, length: int, key: PRNGKeyArray) -> Transition:
         """Windows of transitions; the newest of a column counts as truncated."""
-        window, newest = self.windows(size, length, key)
-        return window._replace(truncated=window.truncated | newest)
+        return self.transitions_at(self.places(size, length, key))
+
+    def transitions_at(self, places: Places) -> Transition:
+        """The same at these places."""
+        window = self.at(places)
+        return window._replace(truncated=window.truncated | (places.ages == self.filled - 1))
 
 
 def transition_row(spec: EnvSpec) -> Transition:

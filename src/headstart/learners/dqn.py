@@ -95,7 +95,7 @@ class DQN:
     encoders: tuple[str, ...] = ()
     """Encoders in place of the usual ones, as group=name or group=module:Class."""
     accepts: ClassVar[frozenset[str]] = frozenset(
-        {"anchor", "auxiliary", "kept", "rates", "temperature", "transform"}
+        {"anchor", "auxiliary", "hindsight", "kept", "rates", "temperature", "transform"}
     )
     parts: ClassVar[tuple[str, ...]] = ("policy", "encoder", "optimiser")
     on_policy: ClassVar[bool] = False
@@ -225,6 +225,8 @@ class DQN:
         else:
             led_to = slow[rows, jnp.argmax(values, axis=-1)]
         backup = self.reward_scale * batch.reward + batch.discount * led_to
+        if hooks.hindsight is not None:
+            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
 
         def loss(parts: PyTree):
             (actor, memory, learned), parameters = parts

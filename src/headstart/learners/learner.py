@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from headstart.envs.spec import EnvSpec
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError
+from headstart.experience.hindsight import Hindsight
 from headstart.experience.replay import Replay
 from headstart.experience.transforms import BatchTransform
 from headstart.experience.transition import Episodes, Rollout
@@ -123,11 +124,13 @@ class Hooks(eqx.Module):
     """Experience of the source, of which batches are mixed."""
     kept_share: float = eqx.field(static=True, default=0.0)
     """The share of a batch that it makes."""
+    hindsight: Hindsight | None = eqx.field(static=True, default=None)
+    """What tells experience other goals than it was gathered for."""
 
     @property
     def wanted(self) -> frozenset[str]:
         """What a learner must accept."""
-        names = ("auxiliary", "transform", "anchor", "rates", "kept")
+        names = ("auxiliary", "transform", "anchor", "rates", "kept", "hindsight")
         return frozenset(name for name in names if getattr(self, name) is not None)
 
 
@@ -143,8 +146,8 @@ class Learner(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     accepts: ClassVar[frozenset[str]]
-    """The hooks it knows: `auxiliary`, `transform`, `anchor`, `rates`, `kept`; `weights`, if
-    episodes may be weighted; `temperature`, if it is a `MaxEntLearner`."""
+    """The hooks it knows: `auxiliary`, `transform`, `anchor`, `rates`, `kept`, `hindsight`;
+    `weights`, if episodes may be weighted; `temperature`, if it is a `MaxEntLearner`."""
     parts: ClassVar[tuple[str, ...]]
     """Of its knowledge, all that there may be."""
     on_policy: ClassVar[bool]

@@ -193,14 +193,23 @@ def _update(
 def _mixed(replay: Replay, hooks: Hooks, learner: OffPolicy, key: PRNGKeyArray) -> Transition:
     """Windows to learn from, a share of them of what is kept of the source."""
     if hooks.kept is None:
-        return replay.transitions(learner.windows, learner.length, key)
+        return _drawn(replay, hooks, learner.windows, learner.length, key)
     own_key, kept_key = jax.random.split(key)
     kept = round(hooks.kept_share * learner.windows)
     pair = (
-        replay.transitions(learner.windows - kept, learner.length, own_key),
-        hooks.kept.transitions(kept, learner.length, kept_key),
+        _drawn(replay, hooks, learner.windows - kept, learner.length, own_key),
+        _drawn(hooks.kept, hooks, kept, learner.length, kept_key),
     )
     return jax.tree.map(lambda own, other: jnp.concatenate([own, other], axis=1), *pair)
+
+
+def _drawn(replay: Replay, hooks: Hooks, size: int, length: int, key: PRNGKeyArray) -> Transition:
+    """Windows of one replay, some of them told another goal."""
+    places = replay.places(size, length, key)
+    window = replay.transitions_at(places)
+    if hooks.hindsight is None:
+        return window
+    return hooks.hindsight(replay, places, window, jax.random.fold_in(key, 2))
 
 
 def scaled(step: PyTree, rate: Array | float) -> PyTree:

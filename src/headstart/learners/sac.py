@@ -129,7 +129,7 @@ class SAC:
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
     accepts: ClassVar[frozenset[str]] = frozenset(
-        {"anchor", "kept", "rates", "temperature", "transform"}
+        {"anchor", "hindsight", "kept", "rates", "temperature", "transform"}
     )
     parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "optimiser")
     on_policy: ClassVar[bool] = False
@@ -305,6 +305,8 @@ class SAC:
         ]
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
+        if hooks.hindsight is not None:
+            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
 
         opinion = None if hooks.anchor is None else hooks.anchor.opinion(told)
         opinion = None if opinion is None else rows(opinion[self._skipped() :])

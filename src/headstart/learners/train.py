@@ -6,7 +6,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.vector_env import VectorEnv
+from headstart.experience.hindsight import Hindsight
 from headstart.experience.looks import Disguised, Looks, as_shown
 from headstart.experience.replay import Replay, added, check_executed, transition_row
 from headstart.experience.source import Target, Trainable
@@ -62,6 +63,7 @@ def train(
     target: Target | None = None,
     weights: EpisodeWeights | None = None,
     looks: Looks | None = None,
+    hindsight: Hindsight | None = None,
     stage: int = 0,
     span: tuple[float, float] = (0.0, 1.0),
 ) -> State:
@@ -82,6 +84,7 @@ def train(
         target: for a transform.
         weights: of episodes, from their returns.
         looks: what the policy is shown, and learns from, in place of what is there.
+        hindsight: tells experience other goals than it was gathered for.
         stage: the number of this training in a method that trains several times, so that a
             checkpoint is resumed in its own.
         span: which part of a longer training this one is, for schedules.
@@ -95,7 +98,7 @@ def train(
             weights or a target.
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
-    hooks = Hooks(auxiliary, transform)
+    hooks = Hooks(auxiliary, transform, hindsight=hindsight)
     wanted = hooks.wanted if weights is None else hooks.wanted | {"weights"}
     check_accepts(learner, wanted, "this training")
     if (target is not None) != (transform is not None and transform.compares):
@@ -160,7 +163,7 @@ def train(
                 share = jax.random.fold_in(target_act_key[0], target.steps)
                 fresh = reference.collect(policy, learner.rollout_length, share)
                 log |= transform.measure(state.transform, rollout.steps, fresh.steps)
-            hooks = Hooks(auxiliary, transform, reference.replay)
+            hooks = replace(hooks, reference=reference.replay)
         due = done % LOGGED_EVERY < done - before or done >= steps
         if auxiliary is not None and due:
             shown = jax.tree.map(jnp.asarray, rows(rollout.steps.obs))

@@ -21,6 +21,7 @@ from headstart import envs
 from headstart.configuration import require
 from headstart.envs.spec import PRIVILEGED, EnvSpec
 from headstart.errors import HeadstartError, unknown
+from headstart.experience.hindsight import Hindsight
 from headstart.experience.replay import Replay, transition_row
 from headstart.experience.source import Source, Target
 from headstart.experience.unroll import begin, play, seed_from
@@ -242,6 +243,10 @@ class FineTuning(Method):
         """The learner's state at the start of adaptation."""
         return learner.graft(carried, fresh)
 
+    def hindsight(self, spec: EnvSpec) -> Hindsight | None:
+        """What tells experience other goals, on the target."""
+        return None
+
     def _plan(
         self, knowledge: Knowledge, source: Source, target: Target, key: PRNGKeyArray
     ) -> Plan:
@@ -342,6 +347,7 @@ class Recipe(Plain):
             rates=self._rates(round(share * self.total) < self.method.warmup),
             kept=self.kept,
             kept_share=self.method.replay,
+            hindsight=self.method.hindsight(self.target.spec),
         )
 
     def _rates(self, warming: bool) -> Rates | None:

@@ -43,13 +43,13 @@ def write(compared: Compared) -> Path:
     """
     folder, problem, results, jobs, logs, unfinished, left_out = compared
     threshold = threshold_from(results)
-    first = next(iter(results.values()))[0]
+    first, table = next(iter(results.values()))[0], rows(results, threshold, jobs)
     path = folder / "report.html"
     write_page(
         path,
         "report.html.jinja",
         problem=problem,
-        rows=rows(results, threshold, jobs),
+        rows=table,
         first_shot=first_shot(problem),
         meanings=meanings(results, problem),
         warnings=warnings(results, problem),
@@ -60,6 +60,7 @@ def write(compared: Compared) -> Path:
         shots_figure=svg(shots_figure(results), "shots"),
         kept_figure=_kept_figure(results),
         entropy_figure=_entropy_figure(results, logs),
+        met=any(row["success"] for row in table),
         sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
         sweep_name=next(iter(problem.sweep), None),
         learning_figure=svg(_learning_figure(logs), "learning"),

@@ -58,6 +58,7 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
                 "colour": colour(index),
                 "first": shown(worth.first),
                 "last": shown(worth.last),
+                "success": successes(runs) if runs[0].shots[-1].success else "",
                 "jumpstart": shown(worth.jumpstart) if label != "scratch" else "–",
                 "area": shown(worth.area),
                 "forward": shown(worth.forward),
@@ -91,6 +92,11 @@ def _kept(runs: Sequence[Result], backward: Estimate | None) -> dict[str, str]:
     }
 
 
+def successes(runs: Sequence[Result]) -> str:
+    """The share of episodes at the last shot that end where their goal is achieved."""
+    return shown(estimate([run.shots[-1].success_rate for run in runs]))
+
+
 def _entropy(runs: Sequence[Result], shot: int) -> str:
     """The percentiles over states, means over runs: `median [10 %, 90 %]`."""
     found = [run.shots[shot].entropy for run in runs if run.shots[shot].entropy]
@@ -113,11 +119,14 @@ def summary(compared: Compared) -> Group:
     heads = ["zero-shot" if shots[0] == 0 else f"after {shots[0]}\nepisodes"]
     heads += [f"after {shots[-1]}\nepisodes"] if len(shots) > 1 else []
     table.add_column("method", no_wrap=True)
+    met = any(run.shots[0].success for runs in results.values() for run in runs)
+    heads += ["success"] if met else []
     for head in (*heads, "source\nsteps", "target\nepisodes"):
         table.add_column(head, justify="right", no_wrap=True)
     for label, runs in results.items():
         worth = transfer(runs, (), None)
-        returns = [shown(worth.first), shown(worth.last)][: len(heads)]
+        returns = [shown(worth.first), shown(worth.last)][: len(heads) - met]
+        returns += [successes(runs)] if met else []
         taken = [f"{worth.source_steps:,.0f}", f"{worth.target_episodes:,.0f}"]
         taken[1] += ", no limit" if runs[0].unlimited else ""
         table.add_row(label, *returns, *taken)

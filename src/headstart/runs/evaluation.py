@@ -4,9 +4,11 @@ import zlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from headstart import envs
+from headstart.envs.goals import ACHIEVED, DESIRED
 from headstart.envs.ledger import Tally
 from headstart.envs.vector_env import VectorEnv
 from headstart.experience.unroll import Played, returns
@@ -25,7 +27,28 @@ def evaluate(domain: Domain, policy: AbstractPolicy, episodes: int, seed: int) -
         episodes: how many.
         seed: of the episodes, which are the same for every policy and method.
     """
-    return returns(policy, *_copies(domain, episodes, seed)).ravel()[:episodes]
+    return scored(domain, policy, episodes, seed)[0]
+
+
+def scored(
+    domain: Domain, policy: AbstractPolicy, episodes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same, and `[episodes]` whether each ended where its goal is achieved; nothing if there
+    are no goals."""
+    running, rounds = _copies(domain, episodes, seed)
+    goals = running.spec.goals
+    ends: list[list[bool]] = [[] for _ in range(running.num)]
+
+    def watch(seen: Played) -> None:
+        ended = seen.step.terminated | seen.step.truncated
+        if goals is None or not ended.any():
+            return
+        led = [jnp.float32(seen.step.next_obs[group][ended]) for group in (ACHIEVED, DESIRED)]
+        for copy, met in zip(seen.rows[ended], np.asarray(goals.success(*led)), strict=True):
+            ends[copy].append(bool(met))
+
+    found = returns(policy, running, rounds, watch=watch).ravel()[:episodes]
+    return found, None if goals is None else np.array(ends).ravel()[:episodes]
 
 
 def explore(

@@ -33,7 +33,7 @@ from headstart.result import PERCENTILES, Result, Shot
 from headstart.runs.audit import Audit
 from headstart.runs.checkpointer import Checkpointer
 from headstart.runs.checks import differing
-from headstart.runs.evaluation import evaluate, evaluation_seed, explore, sweep
+from headstart.runs.evaluation import evaluate, evaluation_seed, explore, scored, sweep
 from headstart.runs.job import Job, versions
 from headstart.runs.logger import Logger, ShowProgress, cut_to_pretraining, silent
 from headstart.runs.metering import Allowance, CountedSource, Meter, MeteredTarget
@@ -236,7 +236,7 @@ class Scoring:
                 shot = replace(self.shots[-1], episodes=at, steps=self._taken[1])
             else:
                 asked = self._policies[-1], problem.episodes, self._job.seed
-                returns = evaluate(problem.target, *asked)
+                returns, reached = scored(problem.target, *asked)
                 sampled, entropy = explore(problem.target, *asked)
                 back = self._back_in_source(self._policies[-1])
                 home: list[float] = []
@@ -244,16 +244,17 @@ class Scoring:
                     home = evaluate(problem.source, back, *asked[1:]).tolist()
                 shot = Shot(
                     at, self._taken[1], returns.tolist(), sampled.tolist(), home,
-                    _percentiles(entropy),
+                    _percentiles(entropy), [] if reached is None else np.float64(reached).tolist(),
                 )  # fmt: skip
             self.shots.append(shot)
             self.seconds += time.monotonic() - before
             self._progress("evaluate", len(self.shots), len(problem.access.shots))
+            met = {"success": shot.success_rate} if shot.success else {}
             self._logger.log(
                 {
                     "phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score,
                     "source_mean": shot.source_score if shot.source else None,
-                    "entropy": shot.entropy,
+                    "entropy": shot.entropy, **met,
                 }
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ from headstart.errors import HeadstartError, unknown
 from headstart.problem.named import (
     appearance,
     exploration,
+    goals,
     memory,
     off_dynamics,
     robustness,
@@ -14,7 +15,7 @@ from headstart.problem.named import (
 )
 from headstart.problem.problem import TransferProblem, read
 
-FILES = (robustness, off_dynamics, appearance, memory, exploration, skills)
+FILES = (robustness, off_dynamics, appearance, memory, exploration, skills, goals)
 PROBLEMS = {problem.name: problem for file in FILES for problem in file.PROBLEMS}
 
 

@@ -1,0 +1,121 @@
+"""HER: hindsight experience replay (Andrychowicz et al., NeurIPS 2017, 1707.01495).
+
+A transition that failed to reach its goal is a success for the goal that it reached. A share of
+what is learned from is told another goal, one that was achieved, and its reward is computed anew:
+
+    (s, a, r(s′, g), s′, g)  →  (s, a, r(s′, g′), s′, g′),   g′ achieved later in the same episode
+"""
+
+# JAX leaves types of its functions unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from headstart.envs.goals import ACHIEVED, DESIRED, Goals
+from headstart.experience.replay import Places, Replay
+from headstart.experience.transition import Transition
+
+Strategy = Literal["future", "final", "episode", "random"]
+STRATEGIES = ("future", "final", "episode", "random")
+
+
+@dataclass(frozen=True)
+class Hindsight:
+    """Tells a share of the windows that are drawn from a replay another goal."""
+
+    goals: Goals
+    horizon: int
+    """Steps of the longest episode."""
+    strategy: str = "future"
+    """Which goals: one achieved later in the episode, at its end, anywhere in it, or in any."""
+    share: float = 0.8
+    """Of windows that are told another goal."""
+    clipped: bool = True
+    """Whether backups are held within what returns can be."""
+
+    def __call__(
+        self, replay: Replay, places: Places, window: Transition, key: PRNGKeyArray
+    ) -> Transition:
+        """A window `[time, batch]`, drawn at these places, with other goals and their rewards."""
+        size = window.reward.shape[1]
+        share_key, goal_key = jax.random.split(key)
+        goal = self._achieved(replay, places, goal_key)
+        other = jax.random.uniform(share_key, (size,)) < self.share
+        return self.told(window, jnp.where(other[:, None], goal, window.obs[DESIRED][0]), other)
+
+    def told(
+        self, window: Transition, goal: Float[Array, "batch n"], other: Bool[Array, " batch"]
+    ) -> Transition:
+        """The window with these goals; rewards and ends are computed anew where they are other."""
+        length = window.reward.shape[0]
+        wanted = jnp.broadcast_to(goal[None], (length, *goal.shape))
+        achieved = window.next_obs[ACHIEVED]
+        reward = jnp.where(other[None], self.goals.reward(achieved, wanted), window.reward)
+        terminated, truncated = window.terminated, window.truncated
+        if self.goals.ends:
+            before, now = (
+                self.goals.success(achieved, g) for g in (window.next_obs[DESIRED], wanted)
+            )
+            terminated = jnp.where(other[None], (terminated & ~before) | now, terminated)
+            truncated = truncated | (window.terminated & ~terminated)
+        obs, next_obs = (groups | {DESIRED: wanted} for groups in (window.obs, window.next_obs))
+        return Transition(obs, window.action, reward, next_obs, terminated, truncated)
+
+    def held(
+        self, backup: Float[Array, " batch"], discount: float, scale: float
+    ) -> Float[Array, " batch"]:
+        """Backups within what a return can be, of rewards times `scale`."""
+        if not self.clipped:
+            return backup
+        steps = self.horizon if discount == 1 else 1 / (1 - discount)
+        least, most = (scale * steps * reward for reward in self.goals.rewards)
+        if self.goals.ends:  # perhaps after one step
+            once = tuple(scale * reward for reward in self.goals.rewards)
+            least, most = min(least, once[0]), max(most, once[1])
+        return jnp.clip(backup, least, most)
+
+    def _achieved(
+        self, replay: Replay, places: Places, key: PRNGKeyArray
+    ) -> Float[Array, "batch n"]:
+        """A goal for each window, that was achieved in the replay."""
+        first, env = places.ages[0], places.env
+        after = first + self._left(replay, first, env)
+        low, high = first, after
+        if self.strategy == "final":
+            low = after
+        if self.strategy == "episode":
+            low = first - self._passed(replay, first, env)
+        if self.strategy == "random":
+            env_key, key = jax.random.split(key)
+            env = jax.random.randint(env_key, env.shape, 0, replay.num_envs)
+            low, high = jnp.zeros_like(first), jnp.full_like(first, replay.filled - 1)
+        age = jax.random.randint(key, first.shape, low, high + 1)
+        return replay.columns.next_obs[ACHIEVED][replay.slot(age), env]
+
+    def _left(
+        self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
+    ) -> Int[Array, " batch"]:
+        """Rows after these up to the last of their episodes, or the newest."""
+        ahead = jnp.arange(self.horizon)[:, None]
+        ages = age[None] + ahead
+        last = self._ends(replay, ages, env) | jnp.greater_equal(ages, replay.filled - 1)
+        return jnp.argmax(last, axis=0)
+
+    def _passed(
+        self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
+    ) -> Int[Array, " batch"]:
+        """Rows before these from the first of their episodes, or the oldest."""
+        back = jnp.arange(self.horizon)[:, None]
+        before = age[None] - back - 1
+        return jnp.argmax((before < 0) | self._ends(replay, before, env), axis=0)
+
+    def _ends(
+        self, replay: Replay, ages: Int[Array, "time batch"], env: Int[Array, " batch"]
+    ) -> Bool[Array, "time batch"]:
+        at = replay.slot(jnp.clip(ages, 0, replay.filled - 1)), env[None]
+        return replay.columns.terminated[at] | replay.columns.truncated[at]

@@ -1,0 +1,71 @@
+"""HER: hindsight experience replay (Andrychowicz et al., NeurIPS 2017, 1707.01495).
+
+    (s, a, r(s′, g), s′, g)  →  (s, a, r(s′, g′), s′, g′),   g′ achieved later in the same episode
+
+A policy of goals is learned in the source from episodes that reach none of them: each is a success
+for the goals that it did reach (`experience/hindsight.py`). On the target it goes on in the same
+way, by the recipe of fine-tuning.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jaxtyping import PRNGKeyArray
+
+from headstart.configuration import require
+from headstart.envs.spec import EnvSpec
+from headstart.errors import HeadstartError
+from headstart.experience.hindsight import Hindsight
+from headstart.experience.source import Source, Target
+from headstart.knowledge import Knowledge
+from headstart.learners.train import train
+from headstart.methods.method import Method, Requirements
+from headstart.methods.recipe import FineTuning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Her(FineTuning):
+    """Learn goals from what was reached instead, and go on learning on the target."""
+
+    strategy: Literal["future", "final", "episode", "random"] = "future"
+    """Which goals a transition is told: one that was achieved later in its episode, at its end,
+    anywhere in it, or in any episode."""
+    share: float = 0.8
+    """Of what is learned from, how much is told another goal."""
+    clipped: bool = True
+    """Whether Q is held within what returns can be."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, 0, 1, "share")
+
+    @property
+    def training(self) -> Method:
+        return Her(
+            steps=self.steps, strategy=self.strategy, share=self.share, clipped=self.clipped,
+            learner=self.learner,
+        )  # fmt: skip
+
+    def requires(self) -> Requirements:
+        needs = super().requires()
+        return replace(needs, hooks=needs.hooks | {"hindsight"})
+
+    def check(self, spec: EnvSpec) -> None:
+        super().check(spec)
+        if spec.goals is None:
+            raise HeadstartError(
+                f"hindsight tells other goals, and {spec.name} has none: use an environment that "
+                "observes achieved_goal and desired_goal, such as bit-flip"
+            )
+
+    def hindsight(self, spec: EnvSpec) -> Hindsight:
+        goals = spec.goals
+        assert goals is not None, "its problem was checked"
+        return Hindsight(goals, spec.horizon, self.strategy, self.share, self.clipped)
+
+    def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
+        if self.pretrained:
+            return super().pretrain(source, target, key)
+        hindsight = self.hindsight(source.spec)
+        state = train(self.learner, source, self.steps, key, hindsight=hindsight)
+        return self.learner.knowledge(state)
