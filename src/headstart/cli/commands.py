@@ -251,7 +251,7 @@ def find_domain(text: str) -> Any:
     from headstart.problem.named import find
 
     name, _, settings = text.rpartition(":") if "=" in text else (text, "", "")
-    if not settings and name not in envs.ENVIRONMENTS and not name.startswith("gym:"):
+    if not settings and name not in envs.ENVIRONMENTS and not name.startswith(("gym:", "pool:")):
         try:
             return find(name).target
         except HeadstartError:

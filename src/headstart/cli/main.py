@@ -113,7 +113,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     evaluate.flag("--seed", "of all that is drawn", 0, type=_whole(0, 2**31 - 1))
     report.word("dir", "as in runs/hopper-mass", type=_path)
     report.flag("--trust", "run the code of others that it names", action="store_true")
-    check.word("environment", "a name, gym:ID, module:function, or a problem, for its environments",
+    check.word("environment", "a name, gym:ID, pool:ID, module:function, or a problem, for its own",
                metavar="ENVIRONMENT|PROBLEM")  # fmt: skip
     study.word("name", "a name from `headstart list`")
     study.flag("--check", "hold the stored results against the claims", action="store_true")

@@ -37,7 +37,7 @@ ENVIRONMENTS = Registry(
 
 @lru_cache
 def find(name: str) -> "Environment":
-    """One of ours by name, `gym:ID`, or `module:function` of the user's own.
+    """One of ours by name, `gym:ID`, `pool:ID`, or `module:function` of the user's own.
 
     The function takes no arguments and returns a Gymnasium environment, or an `Environment` of
     Headstart's.
@@ -57,6 +57,10 @@ def find(name: str) -> "Environment":
     from headstart.envs.environment import Environment
     from headstart.envs.gymnasium import GymnasiumEnvironment
 
+    if name.startswith("pool:"):
+        from headstart.envs.pool import PoolEnvironment
+
+        return PoolEnvironment(name.removeprefix("pool:"))
     if name.startswith("gym:"):
         identifier = name.removeprefix("gym:")
         if is_foreign(name):  # Gymnasium imports what stands before the second colon
@@ -112,6 +116,8 @@ def _joint(tasks: tuple[Domain, ...]) -> "Environment":
 
 def is_foreign(name: str) -> bool:
     """Whether code that did not come with Headstart, or Gymnasium, is imported to find it."""
+    if name.startswith("pool:"):
+        return False
     return name not in ENVIRONMENTS and ":" in name.removeprefix("gym:")
 
 
@@ -121,6 +127,8 @@ def module_of(name: str) -> str:
         return ENVIRONMENTS[name].partition(":")[0]
     if is_foreign(name):
         import_here(name)
+    if name.startswith("pool:"):
+        return "headstart.envs.pool"
     if not name.startswith("gym:"):
         return name.partition(":")[0]
     import gymnasium

@@ -48,6 +48,8 @@ class Environment(ABC):
     experts: Mapping[str, Callable[..., Any]] = {}
     """Who may act seeing the environment's state, by name."""
 
+    versions: Mapping[str, str] = {}
+    """Of what it is made of, for results: of more than every environment of ours is."""
     goals: Goals | None = None
     """What the goals that it observes are worth, if it has any."""
     starts_from_observations: bool = False

@@ -184,23 +184,27 @@ def is_plain(space: spaces.Space[Any]) -> bool:
     return flat or _is_image(space)
 
 
-def grouped(space: spaces.Space[Any], obs: Any, xp: Any = np) -> dict[str, Any]:
-    """One observation of a space as its groups, `{name: [...]}`, by NumPy or by JAX's `xp`."""
+def grouped(
+    space: spaces.Space[Any], obs: Any, xp: Any = np, many: int | None = None
+) -> dict[str, Any]:
+    """One observation of a space as its groups, `{name: [...]}`, by NumPy or by JAX's `xp`; or so
+    many in rows."""
+    flat = (-1,) if many is None else (many, -1)
     if parts := _parts(space):
         entries = obs if isinstance(space, spaces.Dict) else dict(zip(parts, obs, strict=True))
         return {
             f"{outer}.{inner}" if _parts(part) else outer: group
             for outer, part in parts.items()
-            for inner, group in grouped(part, entries[outer], xp).items()
+            for inner, group in grouped(part, entries[outer], xp, many).items()
         }
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         index = xp.asarray(obs) - xp.asarray(space.start)
-        return {"state": index.astype(np.int32).reshape(-1)}
+        return {"state": index.astype(np.int32).reshape(flat)}
     if _is_image(space):
         if xp is np and np.asarray(obs).dtype.kind not in "iu":
             raise TypeError(f"an image of bytes is declared, and got {np.asarray(obs).dtype}")
         return {"pixels": xp.asarray(obs, np.uint8)}
-    return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(-1)}
+    return {"state": xp.asarray(obs, np.float64 if xp is np else np.float32).reshape(flat)}
 
 
 def observed(groups: Mapping[str, Group], obs: Any) -> dict[str, np.ndarray]:

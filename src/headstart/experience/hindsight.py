@@ -118,4 +118,5 @@ class Hindsight:
         self, replay: Replay, ages: Int[Array, "time batch"], env: Int[Array, " batch"]
     ) -> Bool[Array, "time batch"]:
         at = replay.slot(jnp.clip(ages, 0, replay.filled - 1)), env[None]
-        return replay.columns.terminated[at] | replay.columns.truncated[at]
+        steps: Transition = replay.columns
+        return jnp.logical_or(steps.terminated[at], steps.truncated[at])

@@ -31,7 +31,8 @@ class Domain:
         Domain("hopper", torso_mass=Normal(6, 1.5, low=3, high=9), shows=["torso_mass"])
 
     Args:
-        environment: its name, as `headstart list` has it, `gym:ID`, or `module:function`.
+        environment: its name, as `headstart list` has it, `gym:ID`, `pool:ID`, or
+            `module:function`.
         shows: parameters that the policy is shown, as the observation group `context`; each as the
             environment says, or as `name:form`, where the form is number, angle, one-hot or text.
         shows_critic: parameters that only the critic is shown, as the group `privileged`.

@@ -45,7 +45,7 @@ def scored(
             return
         led = [jnp.float32(seen.step.next_obs[group][ended]) for group in (ACHIEVED, DESIRED)]
         for copy, met in zip(seen.rows[ended], np.asarray(goals.success(*led)), strict=True):
-            ends[copy].append(bool(met))
+            ends[int(copy)].append(bool(met))
 
     found = returns(policy, running, rounds, watch=watch).ravel()[:episodes]
     return found, None if goals is None else np.array(ends).ravel()[:episodes]

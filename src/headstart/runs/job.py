@@ -59,7 +59,7 @@ class Job:
             "method": f"{type(shared).__module__}:{type(shared).__qualname__}",
             "fields": configuration.as_table(shared),
             "seed": self.seed,
-            "versions": versions(),
+            "versions": versions(domains),
         }
         if shared.content:
             identity["content"] = shared.content
@@ -80,7 +80,7 @@ class Job:
             "sinks": list(self.sinks),
             "code": code_of(self.method, (self.problem.source, self.problem.target)),
             "pretraining": self.pretraining_key,
-            "versions": versions(),
+            "versions": versions((self.problem.source, self.problem.target)),
             "commit": commit(),
         }
 
@@ -245,10 +245,13 @@ def code_of(method: Method, domains: Sequence[Domain]) -> dict[str, str]:
     return digests([*(kind.__module__ for kind in kinds), *named, *worlds])
 
 
-def versions() -> dict[str, str]:
-    """Of all that changes numbers."""
+def versions(domains: Sequence[Domain]) -> dict[str, str]:
+    """Of all that changes numbers in these domains."""
     names = ("headstart", "jax", "mujoco", "gymnasium", "numpy")
-    return {name: version(name) for name in names}
+    found = {name: version(name) for name in names}
+    for alone in (one for domain in domains for one in domain.apart()):
+        found |= envs.of(alone).versions
+    return found
 
 
 def commit() -> str | None:

@@ -115,7 +115,7 @@ def _run(job: Job, logger: Logger, progress: ShowProgress) -> Result:
             "adapt": round(time.monotonic() - started - evaluating, 3),
             "evaluate": round(evaluating, 3),
         },
-        versions=versions(),
+        versions=versions((job.problem.source, job.problem.target)),
         sweep=swept,
         unlimited=job.method.unlimited,
         configuration=records.digest(records.read(job.folder / "config.json")),
@@ -237,6 +237,7 @@ class Scoring:
             else:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns, reached = scored(problem.target, *asked)
+                met: list[float] = [] if reached is None else np.float64(reached).tolist()
                 sampled, entropy = explore(problem.target, *asked)
                 back = self._back_in_source(self._policies[-1])
                 home: list[float] = []
@@ -244,17 +245,17 @@ class Scoring:
                     home = evaluate(problem.source, back, *asked[1:]).tolist()
                 shot = Shot(
                     at, self._taken[1], returns.tolist(), sampled.tolist(), home,
-                    _percentiles(entropy), [] if reached is None else np.float64(reached).tolist(),
+                    _percentiles(entropy), met,
                 )  # fmt: skip
             self.shots.append(shot)
             self.seconds += time.monotonic() - before
             self._progress("evaluate", len(self.shots), len(problem.access.shots))
-            met = {"success": shot.success_rate} if shot.success else {}
+            success = {"success": shot.success_rate} if shot.success else {}
             self._logger.log(
                 {
                     "phase": "evaluate", "shot": at, "steps": shot.steps, "mean": shot.score,
                     "source_mean": shot.source_score if shot.source else None,
-                    "entropy": shot.entropy, **met,
+                    "entropy": shot.entropy, **success,
                 }
             )  # fmt: skip
 
