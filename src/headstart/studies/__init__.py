@@ -36,6 +36,8 @@ STUDIES = {
     "primacy": "Too many gradient steps on the first hundred transitions, and resets",
     "smerl-obstacle": "Five ways to solve the source, and then an obstacle on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
+    "bit-flip": "Hindsight on bits that random actions never get right, from 5 to 40 of them",
+    "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
 
@@ -81,6 +83,16 @@ def above_paired(text: str, more: Scores, less: Scores, digits: int = 0) -> Clai
     low, high = (float("nan") if x is None else x for x in (apart.low, apart.high))
     by = f"by {apart.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
     return Claim(text, apart.above_zero, f"{by}; on {int((more > less).sum())} of {len(more)}")
+
+
+def beyond(text: str, found: Scores, bound: float, below: bool = False) -> Claim:
+    """The claim that runs are above a bound, or below it: it holds if their interval is."""
+    from headstart.result import estimate
+
+    it = estimate(found)
+    low, high = (it.value if x is None else x for x in (it.low, it.high))
+    holds = high < bound if below else low > bound
+    return Claim(text, holds, f"{it.value:.2f} [{low:.2f}, {high:.2f}]")
 
 
 def at_shots(returns: Sequence[Scores]) -> str:
