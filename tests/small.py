@@ -34,6 +34,7 @@ FIELDS = {
     "progressive": {"steps": 256},
     "jump-start": {"steps": 256},
     "maxent": {"steps": 256, "learner": SAC},
+    "multi-task": {"steps": 256},
     "her": {"steps": 256, "learner": DQN},
     "domain-randomization": {"steps": 256},
     "epopt": EPOPT,

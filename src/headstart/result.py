@@ -57,6 +57,15 @@ class Swept:
     zero_shot: list[float]
     adapted: list[float] = field(default_factory=list[float])
     """None where the policy was not adapted."""
+    second: str = ""
+    """Another parameter, if two are swept."""
+    second_value: float = 0.0
+
+    @property
+    def task(self) -> dict[str, float]:
+        """What the target's parameters are there."""
+        also = {self.second: self.second_value} if self.second else {}
+        return {self.parameter: self.value, **also}
 
 
 @dataclass(frozen=True)

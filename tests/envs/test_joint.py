@@ -131,13 +131,16 @@ def test_an_action_that_a_game_lacks_is_never_chosen(learner):
     assert tried.steps.action[~lacking].max() == 2  # at random
 
 
-def test_what_one_domain_shows_is_zero_in_the_others():
-    domain = mixture([Domain("runner", west=Uniform(50, 99), shows=["west"]), Domain("navigation")])
-    running = envs.start(domain, 64, 0)
+def test_what_one_domain_shows_is_zero_in_those_that_lack_it_and_shared_by_those_that_have_it():
+    near, far = (Domain("runner", west=Uniform(*ends)) for ends in ((51, 60), (90, 99)))
+    domain = mixture([near, Domain("navigation"), far.showing(["west"])])
+    running = envs.start(domain, 96, 0)
     shown = running.reset()[CONTEXT][:, 0]
     task = running.values[:, 0]
     assert (shown[task == 1] == 0).all()
-    assert (shown[task == 0] > -0.1).all()
+    assert (shown[task == 0] > 0).all()
+    assert (shown[task == 0] < 0.25).all()
+    assert (shown[task == 2] > 0.7).all()
     assert len(set(shown[task == 0])) > 10
 
 

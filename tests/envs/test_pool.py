@@ -56,7 +56,7 @@ def test_an_episode_that_ends_is_followed_by_another_at_once_and_none_is_a_step_
 
 def test_ends_of_both_kinds_are_told_apart():
     cut = rollout(Domain("pool:CartPole-v1", horizon=9), 60)
-    assert (cut.truncated.sum() > 5)
+    assert cut.truncated.sum() > 5
     assert not (cut.truncated & cut.terminated).any()
     maze = rollout(Domain(MAZE), 301)
     assert maze.truncated[299].all()

@@ -57,17 +57,21 @@ def test_who_meets_a_wall_stops_and_can_leave_it():
 
 
 def test_a_direction_may_be_rewarded_instead():
-    north = OPEN | {"towards_y": jnp.float32(1)}
+    north = OPEN | {"direction": jnp.float32(90)}
     for degrees, share in ((90, 1.0), (0, 0.0), (-90, -1.0), (30, 0.5)):
         assert run(degrees, north)[0].sum() == pytest.approx(47.5 * share, abs=1.0)
-    half = OPEN | {"towards_y": jnp.float32(0.5)}
-    for degrees, share in ((90, 1.0), (0, 0.5), (-90, 0.0)):
-        assert run(degrees, half)[0].sum() == pytest.approx(47.5 * share, abs=1.0)
+
+
+def test_what_exceeds_a_speed_counts_against_it():
+    """At full speed twice the half that is to be kept: nothing is earned, but for the start."""
+    for degrees, share in ((90, 0.0), (30, 0.5), (0, 0.0), (-90, -1.0)):
+        p = OPEN | {"direction": jnp.float32(90), "speed": jnp.float32(0.5)}
+        assert run(degrees, p)[0].sum() == pytest.approx(47.5 * share, abs=2.5)
 
 
 def test_nothing_is_seen_of_walls_and_directions():
     state = State(jnp.float32([5, -1]), jnp.float32([1, -2]))
-    for p in (OPEN, hallway("west"), OPEN | {"towards_x": jnp.float32(1)}):
+    for p in (OPEN, hallway("west"), OPEN | {"direction": jnp.float32(45)}):
         np.testing.assert_allclose(runner.observe(state, p, KEY), [0.5, -0.1, 0.5, -1])
 
 

@@ -24,7 +24,7 @@ PROBLEMS = {
 }
 LEARN = {
     "scratch", "finetune", "residual", "progressive", "jump-start", "maxent", "diayn", "smerl",
-    "her",
+    "her", "multi-task",
 }  # fmt: skip
 """Methods that learn on the target."""
 RUNNABLE = [name for name in METHODS if name not in ("epopt-posterior", "pretrained")]

@@ -5,7 +5,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -34,8 +34,8 @@ class Told:
     high: float
     texts: tuple[tuple[float, str], ...] = ()
     """By value, where the form is text."""
-    only: int | None = None
-    """Of a mixture, the number of the task in which it means something; zeros in the others."""
+    of: tuple[tuple[int, str], ...] = ()
+    """Of a mixture, the tasks that have it, and its name in each; the others are told zeros."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,13 +112,32 @@ def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) 
 
 def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
     name, _, form = item.rpartition(":")
-    if item in parameters:
-        name, form = item, parameters[item].form
-    elif name in parameters and form not in FORMS:
-        raise unknown(f"form of {name}", form, FORMS)
-    elif name not in parameters:
+    shared = {
+        own: [(p.task, full) for full, p in parameters.items() if _own_name(full, p) == own]
+        for own in (item, name)
+    }
+    if item in parameters or shared[item]:
+        name, form = item, ""
+    elif name not in parameters and not shared[name]:
         raise unknown(f"parameter of {whose} to show", item, parameters)
+    elif form not in FORMS:
+        raise unknown(f"form of {name}", form, FORMS)
+    if shared[name]:  # by tasks of a mixture
+        every = [parameters[full] for _, full in shared[name]]
+        low, high = min(p.low for p in every), max(p.high for p in every)
+        texts = tuple(dict.fromkeys(text for p in every for text in p.texts))
+        it = replace(every[0], low=low, high=high, texts=texts)
+        of = tuple((int(task or 0), full) for task, full in shared[name])
+        return _checked(Told(name, form or it.form, low, high, texts, of), it, whose)
+    form = form or parameters[name].form
     it = parameters[name]
+    if it.task is not None:
+        return _checked(Told(name, form, it.low, it.high, it.texts, ((it.task, name),)), it, whose)
+    return _checked(Told(name, form, float(it.low), float(it.high), it.texts), it, whose)
+
+
+def _checked(told: Told, it: Parameter, whose: str) -> Told:
+    name, form = told.name, told.form
     if form == "one-hot" and not (it.integer and it.high - it.low < MOST_CHOICES):
         raise HeadstartError(
             f"{whose}.{name} is not one of a few whole numbers, so it cannot be shown as one-hot: "
@@ -129,7 +148,12 @@ def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
             f"{whose}.{name} has no texts: give the tasks of a mixture a text each, or show it as "
             f"{name}:number"
         )
-    return Told(name, form, float(it.low), float(it.high), it.texts, it.task)
+    return told
+
+
+def _own_name(full: str, parameter: Parameter) -> str | None:
+    """What a task of a mixture calls its parameter."""
+    return None if parameter.task is None else full.rpartition(".")[2]
 
 
 class Shown:
@@ -145,27 +169,25 @@ class Shown:
     ):
         names = list(parameters)
         self._task = names.index(TASK) if TASK in names else None
-        self.groups = {
-            group: [(names.index(one.name), one) for one in told]
-            for group, told in by_group.items()
-        }
-        """Columns of the values and how they are told, by group."""
+        self._columns = {name: column for column, name in enumerate(names)}
+        self.groups = dict(by_group)
 
     def __call__(self, values: Any, xp: Any = np) -> dict[str, Any]:
         """Groups `[rows, numbers]` from values `[rows, parameters]`."""
         found: dict[str, Any] = {}
         for group, told in self.groups.items():
-            columns = [self._of(one, values[:, column], values, xp) for column, one in told]
+            columns = [self._numbers(one, values, xp) for one in told]
             found[group] = xp.concatenate(columns, axis=1)
         return found
 
-    def _of(self, one: Told, value: Any, values: Any, xp: Any) -> Any:
-        numbers = one(value, xp)
-        if one.only is None:
-            return numbers
-        return xp.where(
-            (values[:, self._task] == one.only)[:, None], numbers, xp.zeros_like(numbers)
-        )
+    def _numbers(self, one: Told, values: Any, xp: Any) -> Any:
+        if not one.of:
+            return one(values[:, self._columns[one.name]], xp)
+        found = 0.0
+        for task, name in one.of:
+            here = (values[:, self._task] == task)[:, None]
+            found = found + xp.where(here, one(values[:, self._columns[name]], xp), 0.0)
+        return found
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,8 @@ from headstart.problem.parameter import Parameter
 
 WALL = (1.0, 10.0, 10.0)
 """Half the wall's size along x, y and z, metres; it reaches below the floor, which is soft."""
+ANY_SPEED = 20.0
+"""Metres a second that no robot keeps up."""
 OUT_OF_REACH = 10_000.0
 """Metres: an episode of 50 s ends long before."""
 
@@ -65,6 +67,8 @@ class Robot(HostEnvironment):
     """Metres to which the observation clips the first coordinate, if it shows it."""
     walled: bool = False
     """Whether there may be a wall behind the start."""
+    told: bool = False
+    """Whether it may be told a direction and a speed to run in."""
     starts_from_observations = True
 
     @cached_property
@@ -140,6 +144,13 @@ class Robot(HostEnvironment):
                 "standard deviation, independent at every entry",
             ),
         }
+        if self.told:
+            parameters["direction"] = Parameter(
+                1.0, -1.0, 1.0, "1", "to run in: 1 is forward, −1 backward"
+            )
+            parameters["speed"] = Parameter(
+                ANY_SPEED, 0.1, ANY_SPEED, "m/s", f"to be kept; {ANY_SPEED:g}: as fast as it can"
+            )
         if self.walled:  # nearer than 0.9 m, some episodes would start inside of it
             parameters["wall"] = Parameter(
                 OUT_OF_REACH, 0.9, OUT_OF_REACH, "m", "from the start back to the wall's face"
@@ -211,6 +222,7 @@ class Simulator(Engine):
         self._delay = np.zeros(num, np.int64)
         self._noise = np.zeros(num)
         self._force, self._wind = np.zeros(num), np.zeros(num)
+        self._direction, self._speed = np.ones(num), np.full(num, ANY_SPEED)
         self._pushed = self._sims.bind("xfrc_applied")
         self._applied = np.full((num, len(self._names)), np.nan)
         self._pending = np.zeros((num, longest + 1, model.nu))  # commands, newest first
@@ -242,6 +254,8 @@ class Simulator(Engine):
         self._delay[rows] = p["action_delay"]
         self._noise[rows] = p["observation_noise"]
         self._force[rows], self._wind[rows] = p["random_force"], p["wind"]
+        if self.robot.told:
+            self._direction[rows], self._speed[rows] = p["direction"], p["speed"]
         self._pushed[rows] = 0.0
         self._sims.set_const(rows.astype(np.int32))
 
@@ -308,7 +322,9 @@ class Simulator(Engine):
         alive = robot.healthy(qpos, qvel)
         after = self._x()[pick]
         moved = np.abs(after) - np.abs(before) if robot.either_way else after - before
-        reward = moved / robot.dt
+        reward = moved / robot.dt * self._direction[rows]
+        beyond = np.maximum(reward - self._speed[rows], 0.0)
+        reward = reward - 2 * beyond
         reward += robot.alive_bonus * alive
         reward -= robot.control_cost * np.square(action).sum(1)
         return reward, self._observe(rows, rng), ~alive, np.zeros(len(rows), bool)
@@ -379,11 +395,11 @@ hopper = Robot(
 )  # fmt: skip
 half_cheetah = Robot(
     "half-cheetah", "HalfCheetah-v5", "half_cheetah.xml", 5, ("bfoot", "ffoot"), 0.1, 1, np.inf,
-    0.1, True, 0.0, _always,
+    0.1, True, 0.0, _always, told=True,
 )  # fmt: skip
 two_way_cheetah = replace(
-    half_cheetah, name="two-way-cheetah", hidden=0, either_way=True, place_clip=0.5, walled=True,
-    horizon=200,
+    half_cheetah, name="two-way-cheetah", told=False, hidden=0, either_way=True, place_clip=0.5,
+    walled=True, horizon=200,
 )  # fmt: skip
 walker = Robot(
     "walker", "Walker2d-v5", "walker2d_v5.xml", 4, ("foot_geom", "foot_left_geom"), 1e-3, 1, 10.0,

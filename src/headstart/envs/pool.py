@@ -141,7 +141,7 @@ class PoolEngine(Engine):
         else:
             taken = action.reshape(len(rows), *(self._acts.shape or ())).astype(self._acts.dtype)
         obs, reward, terminated, truncated, _ = self._pool.step(taken, rows.astype(np.int32))
-        return np.float64(reward), self._read(obs, rows), terminated & ~truncated, truncated
+        return np.asarray(reward, float), self._read(obs, rows), terminated & ~truncated, truncated
 
     def state(self) -> dict[str, np.ndarray]:
         return {"seed": np.array(self._seed)}

@@ -32,21 +32,23 @@ from headstart.envs.point_mass import (
 from headstart.problem.parameter import Parameter
 
 OPEN = 100.0  # metres, to walls that are out of reach
+WHICHEVER = -1.0  # in place of a direction
+COMPASS = (
+    "east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east",
+)  # fmt: skip
 REACH = 11.0  # metres either way in a picture
 
 
 @dataclass(frozen=True)
 class Runner(PointMass):
-    """The reward of a step is how much further from its start the runner is than before, at most 1:
+    """The reward of a step is how much further from its start the runner is than before, at most 1,
+    or how far it came in a `direction` w, if there is one:
 
-        (|x'| − |x|) / (FULL_SPEED · DT)
+        v = (|x'| − |x|) / (FULL_SPEED · DT)   or   v = w · (x' − x) / (FULL_SPEED · DT)
 
-    or, as far as it is to run `towards` a direction w, how far it came that way:
-
-        ((1 − |w|) (|x'| − |x|) + w · (x' − x)) / (FULL_SPEED · DT)
-
-    The action is a push in x and y, shortened to length 1 where it is longer. Who meets a wall
-    stops. The observation is the position in units of 10 m and the velocity in units of full
+    What is beyond a `speed` s that it is to keep counts against it: the reward is s − |v − s|, at
+    most s. The action is a push in x and y, shortened to length 1 where it is longer. Who meets a
+    wall stops. The observation is the position in units of 10 m and the velocity in units of full
     speed; it tells nothing of walls or directions.
     """
 
@@ -60,10 +62,14 @@ class Runner(PointMass):
             side: Parameter(OPEN, 0.3, OPEN, "m", f"from the start to the {side} wall; 100: none")
             for side in ("east", "north", "west", "south")
         }
+        texts = tuple((45.0 * k, f"run {name}") for k, name in enumerate(COMPASS))
         return walls | {
-            f"towards_{axis}": Parameter(0.0, -1.0, 1.0, "1", f"{axis} of the direction to run in")
-            for axis in "xy"
-        }
+            "direction": Parameter(
+                WHICHEVER, WHICHEVER, 360.0, "°", "to run in, from the east to the north; −1: any",
+                form="angle", texts=texts,
+            ),
+            "speed": Parameter(1.0, 0.1, 1.0, "× full speed", "to be kept"),
+        }  # fmt: skip
 
     def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
         """At the start, at rest, within 0.1 m."""
@@ -74,11 +80,12 @@ class Runner(PointMass):
     ) -> tuple[State, jax.Array, jax.Array]:
         low = jnp.stack([-p["west"], -p["south"]])
         after = pushed(state, action, DRAG, low, jnp.stack([p["east"], p["north"]]))
-        way = jnp.stack([p["towards_x"], p["towards_y"]])
+        turned = p["direction"] * (jnp.pi / 180)
+        way = jnp.stack([jnp.cos(turned), jnp.sin(turned)])
         away = length(after.position) - length(state.position)
         along = ((after.position - state.position) * way).sum()
-        free = 1.0 - jnp.minimum(length(way), 1.0)
-        return after, (free * away + along) / (FULL_SPEED * DT), jnp.bool_(False)
+        pace = jnp.where(p["direction"] < 0, away, along) / (FULL_SPEED * DT)
+        return after, p["speed"] - jnp.abs(pace - p["speed"]), jnp.bool_(False)
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: 11 m either way from above. The grid is in metres; the line

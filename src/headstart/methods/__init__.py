@@ -20,6 +20,7 @@ METHODS = Registry(
         "maxent": "headstart.methods.maxent:MaxEnt",
         "diayn": "headstart.methods.diayn:Diayn",
         "smerl": "headstart.methods.smerl:Smerl",
+        "multi-task": "headstart.methods.multi_task:MultiTask",
         "her": "headstart.methods.her:Her",
         "domain-randomization": "headstart.methods.domain_randomization:DomainRandomization",
         "epopt": "headstart.methods.epopt:EPOpt",

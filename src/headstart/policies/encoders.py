@@ -70,6 +70,22 @@ class Identity(AbstractEncoder):
         return x
 
 
+class Blank(AbstractEncoder):
+    """Nothing of the observation: what a policy makes of the others alone."""
+
+    inputs: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, group: Group, key: PRNGKeyArray | None = None):
+        self.inputs = group.shape
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def __call__(self, x: Shaped[Array, "..."]) -> Float[Array, "... 0"]:
+        return jnp.zeros((*x.shape[: x.ndim - len(self.inputs)], 0))
+
+
 class OneHot(AbstractEncoder):
     """Indices `[..., n]`, each as zeros and a one."""
 
@@ -194,6 +210,7 @@ def _normalised(x: Float[Array, "... size"]) -> Float[Array, "... size"]:
 ENCODERS = Registry(
     "encoder",
     {
+        "blank": "headstart.policies.encoders:Blank",
         "identity": "headstart.policies.encoders:Identity",
         "one-hot": "headstart.policies.encoders:OneHot",
         "statistics": "headstart.policies.encoders:Statistics",

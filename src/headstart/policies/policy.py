@@ -394,12 +394,12 @@ def _group(table: dict[str, Any]) -> Group:
 
 
 def _told(table: dict[str, Any]) -> Told:
-    only = table["only"]
     texts = tuple((float(value), str(text)) for value, text in table["texts"])
     form, low, high = str(table["form"]), float(table["low"]), float(table["high"])
     if form not in FORMS or (high - low > MOST_CHOICES and form == "one-hot"):
         raise ValueError(f"form {form!r} from {low} to {high}")
-    return Told(str(table["name"]), form, low, high, texts, None if only is None else int(only))
+    of = tuple((int(task), str(name)) for task, name in table["of"])
+    return Told(str(table["name"]), form, low, high, texts, of)
 
 
 def _actions(table: dict[str, Any]) -> Actions:

@@ -192,7 +192,7 @@ def mixture(
         mixture([Domain("hopper"), Domain("walker")], weights=[2, 1], shows=["task"])
 
     Args:
-        tasks: the domains; what they show, the mixture shows, if the domain was drawn.
+        tasks: the domains; a parameter that one of them shows, all show that have it.
         weights: how often each is drawn, in any unit; equally if not given.
         shows: of its parameters, what the policy is shown besides; `task` as one-hot.
         shows_critic: of its parameters, what only the critic is shown besides.
@@ -221,8 +221,7 @@ def mixture(
     for label, task in zip(labels, tasks, strict=True):
         parameters |= {f"{label}.{name}": it for name, it in task.parameters.items()}
         for kind, names in own.items():
-            named = [n if n.partition(":")[0] == TASK else f"{label}.{n}" for n in vars(task)[kind]]
-            names += [name for name in named if name not in names]
+            names += [name for name in vars(task)[kind] if name not in names]
     joined = "+".join(labels)
     made = Domain.of(joined, parameters, own["shows"], own["shows_critic"], horizon)
     return _changed(made, tasks=tuple(task.with_only({}).showing() for task in tasks))

@@ -31,7 +31,7 @@ class TransferProblem:
     target: Domain
     access: Access = field(default_factory=Access)
     sweep: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """One target parameter and the values at which the report shows the return."""
+    """One target parameter, or two, and the values at which the report shows the return."""
     episodes: int = 16
     """Evaluation episodes for each shot, by the harness, never charged to the method."""
     sweep_episodes: int = 6
@@ -74,8 +74,8 @@ class TransferProblem:
                 raise HeadstartError(
                     f"{name} must be a whole number from 1 to {MOST_EPISODES}, got {number!r}"
                 )
-        if len(self.sweep) > 1:
-            raise HeadstartError(f"sweep takes one parameter, got {', '.join(self.sweep)}")
+        if len(self.sweep) > 2:
+            raise HeadstartError(f"sweep takes one parameter or two, got {', '.join(self.sweep)}")
         for name, values in self.sweep.items():
             if not isinstance(values, list | tuple) or not values:
                 raise HeadstartError(f"sweep.{name} must be a list of numbers, got {values!r}")

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from headstart.knowledge import Knowledge
 from headstart.methods.method import Moves
 from headstart.problem import TransferProblem
+from headstart.report import reach
 from headstart.report.compared import Compared
-from headstart.report.figures import band, bar, bent, colour, figure, legend, over_shots, svg
+from headstart.report.figures import bar, bent, colour, figure, legend, over_shots, svg
 from headstart.report.page import write_page
 from headstart.report.table import (
     Jobs,
@@ -26,7 +27,7 @@ from headstart.report.table import (
     warnings,
 )
 from headstart.report.views import stills
-from headstart.result import Shot, estimate, threshold_from
+from headstart.result import Shot, threshold_from
 from headstart.runs.run import GRAFT
 
 MOST_MAPS = 4
@@ -61,8 +62,10 @@ def write(compared: Compared) -> Path:
         kept_figure=_kept_figure(results),
         entropy_figure=_entropy_figure(results, logs),
         met=any(row["success"] for row in table),
-        sweep_figure=svg(_sweep_figure(results), "sweep") if problem.sweep else None,
-        sweep_name=next(iter(problem.sweep), None),
+        sweep_figure=svg(reach.figure_of(results), "sweep") if problem.sweep else None,
+        sweep_name=" and ".join(problem.sweep),
+        reach_rows=reach.rows(results, problem),
+        reach_kinds=reach.KINDS,
         learning_figure=svg(_learning_figure(logs), "learning"),
         curves_figure=_curves_figure(logs, jobs),
         views={"source": stills(problem.source), "target": stills(problem.target)},
@@ -145,22 +148,6 @@ def _returns_figure(results: Results):
         bar(axis, len(results) - index, [run.shots[0].score for run in runs], index)
     axis.set_yticks(range(len(results), 0, -1), list(results))
     axis.set_xlabel("return on the target")
-    return fig
-
-
-def _sweep_figure(results: Results):
-    fig, axes = figure(columns=2)
-    swept = next(iter(results.values()))[0].sweep
-    values = [row["value"] for row in swept]
-    for axis, kind in zip(axes, ("zero_shot", "adapted"), strict=True):
-        for index, (label, runs) in enumerate(results.items()):
-            scores = np.array([[np.mean(row[kind]) for row in run.sweep] for run in runs])
-            band(axis, values, [estimate(column) for column in scores.T], label, index)
-        axis.set_xlabel(swept[0]["parameter"])
-    axes[0].set_title("before any target episode")
-    axes[1].set_title("after the last shot")
-    axes[0].set_ylabel("return")
-    legend(fig, *axes)
     return fig
 
 

@@ -1,5 +1,6 @@
 """What a policy is worth in a domain: the harness's own episodes, with seeds of their own."""
 
+import itertools
 import zlib
 from typing import Any
 
@@ -79,17 +80,24 @@ def sweep(
     seed: int,
     progress: ShowProgress = silent,
 ) -> list[dict[str, Any]]:
-    """Returns of the zero-shot and the last policy at each value of the swept parameter."""
+    """Returns of the zero-shot and the last policy at each value of the swept parameter, or of
+    one at each of another."""
     rows: list[dict[str, Any]] = []
-    for name, values in problem.sweep.items():
-        for done, value in enumerate(values, start=1):
-            domain = problem.target.with_parameters(**{name: value})
-            scores = evaluate(domain, first, problem.sweep_episodes, seed).tolist()
-            row = {"parameter": name, "value": value, "zero_shot": scores, "adapted": scores}
-            if last is not first:
-                row["adapted"] = evaluate(domain, last, problem.sweep_episodes, seed).tolist()
-            rows.append(row)
-            progress("sweep", done, len(values))
+    if not problem.sweep:
+        return rows
+    every = list(itertools.product(*problem.sweep.values()))
+    for done, values in enumerate(every, start=1):
+        at = dict(zip(problem.sweep, values, strict=True))
+        domain = problem.target.with_parameters(**at)
+        scores = evaluate(domain, first, problem.sweep_episodes, seed).tolist()
+        names = list(at)
+        row = {"parameter": names[0], "value": values[0], "zero_shot": scores, "adapted": scores}
+        if len(names) > 1:
+            row |= {"second": names[1], "second_value": values[1]}
+        if last is not first:
+            row["adapted"] = evaluate(domain, last, problem.sweep_episodes, seed).tolist()
+        rows.append(row)
+        progress("sweep", done, len(every))
     return rows
 
 

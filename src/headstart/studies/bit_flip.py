@@ -79,7 +79,12 @@ def claims(table: dict[str, Any]) -> list[Claim]:
         for bits in STEPS
     ]  # fmt: skip
     failed = [
-        beyond(f"without, {bits} bits are not: success below 0.1", rates(table, PLAIN, bits), 0.1, below=True)
+        beyond(
+            f"without, {bits} bits are not: success below 0.1",
+            rates(table, PLAIN, bits),
+            0.1,
+            below=True,
+        )
         for bits in many
     ]
     few = beyond("without, 5 bits are solved: success above 0.9", rates(table, PLAIN, 5), 0.9)

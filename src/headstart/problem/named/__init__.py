@@ -12,10 +12,11 @@ from headstart.problem.named import (
     off_dynamics,
     robustness,
     skills,
+    tasks,
 )
 from headstart.problem.problem import TransferProblem, read
 
-FILES = (robustness, off_dynamics, appearance, memory, exploration, skills, goals)
+FILES = (robustness, off_dynamics, appearance, memory, exploration, skills, goals, tasks)
 PROBLEMS = {problem.name: problem for file in FILES for problem in file.PROBLEMS}
 
 
