@@ -69,6 +69,7 @@ class Runner(PointMass):
                 form="angle", texts=texts,
             ),
             "speed": Parameter(1.0, 0.1, 1.0, "× full speed", "to be kept"),
+            "pay": Parameter(1.0, 0.01, 100.0, "1", "what the reward is multiplied with"),
         }  # fmt: skip
 
     def reset(self, p: Mapping[str, jax.Array], key: jax.Array) -> State:
@@ -85,7 +86,8 @@ class Runner(PointMass):
         away = length(after.position) - length(state.position)
         along = ((after.position - state.position) * way).sum()
         pace = jnp.where(p["direction"] < 0, away, along) / (FULL_SPEED * DT)
-        return after, p["speed"] - jnp.abs(pace - p["speed"]), jnp.bool_(False)
+        reward = p["speed"] - jnp.abs(pace - p["speed"])
+        return after, p["pay"] * reward, jnp.bool_(False)
 
     def picture(self, state: State, p: Mapping[str, float]) -> np.ndarray:
         """`[height, width, 3]` bytes: 11 m either way from above. The grid is in metres; the line

@@ -28,18 +28,22 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.popart import PopArt, task_of
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
+from headstart.policies.networks import MLP
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
     UniformPolicy,
     grafted,
+    heads_for,
     knowledge_of,
     learned_parts,
     policy_for,
     with_learned_parts,
+    with_network,
 )
 from headstart.pytree import PyTree
 
@@ -51,6 +55,7 @@ class DQNAgent(eqx.Module):
     slow_policy: ActorPolicy
     opt_state: optax.OptState
     auxiliary: PyTree = None
+    popart: PopArt | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,10 @@ class DQN:
     """Share of the training over which it falls."""
     temperature: float = 0.0
     """α of soft Q-learning, which explores by itself, without ε; 0: only the best action counts."""
+    heads: bool = False
+    """Whether each task that the context tells as one-hot has an output layer of its own."""
+    popart: bool = False
+    """Whether values are learned in units of their own spread, by task where there are heads."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm."""
     reward_scale: float = 1.0
@@ -97,7 +106,7 @@ class DQN:
     accepts: ClassVar[frozenset[str]] = frozenset(
         {"anchor", "auxiliary", "hindsight", "kept", "rates", "temperature", "transform"}
     )
-    parts: ClassVar[tuple[str, ...]] = ("policy", "encoder", "optimiser")
+    parts: ClassVar[tuple[str, ...]] = ("policy", "encoder", "returns", "optimiser")
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -106,6 +115,11 @@ class DQN:
         require(self, 0, math.inf, "updates_per_step", "learning_starts", "learning_rate")
         require(self, 0, math.inf, "max_grad_norm", "priming", "reward_scale", "temperature")
         require(self, 0, 1, "discount", "tau", "epsilon", "exploration")
+        if self.temperature and self.popart:
+            raise HeadstartError(
+                "soft Q-learning compares values with a temperature in the rewards' own units: set "
+                "learner.popart to false, or learner.temperature to 0"
+            )
         if self.temperature and self.n_step != 1:
             raise HeadstartError(
                 "soft Q-learning counts the entropy of one step at a time: set learner.n_step to "
@@ -147,6 +161,9 @@ class DQN:
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
+        if self.heads:
+            network = cast(MLP, actor.network).with_heads(heads_for(spec, encoders))
+            actor = with_network(actor, network)
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)
         agent = self._agent(policy_for(spec, actor, encoders, memory), judge)
         return begun(self, spec, agent, total)
@@ -155,7 +172,10 @@ class DQN:
         """One that starts from this policy, at the learner's α and with a fresh optimiser."""
         temperature = jnp.float32(self.temperature)
         policy = eqx.tree_at(lambda p: p.actor.temperature, policy, temperature)
-        return DQNAgent(policy, policy, self._optimiser.init(learned_parts(policy)), auxiliary)
+        heads = cast(MLP, policy.actor.network).heads if self.heads else None
+        scales = PopArt.fresh(heads[1] if heads else 1) if self.popart else None
+        opt_state = self._optimiser.init(learned_parts(policy))
+        return DQNAgent(policy, policy, opt_state, auxiliary, scales)
 
     def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
         """What to act with while learning: at random first, then ever more greedily, or by α."""
@@ -172,8 +192,12 @@ class DQN:
         return state.policy
 
     def knowledge(self, state: OffPolicyState) -> Knowledge:
-        """What the agent learned: the policy, which is greedy for its Q-function, and optimiser."""
-        return knowledge_of(state.policy).with_part("optimiser", state.agent.opt_state)
+        """What the agent learned: the policy, which is greedy for its Q-function, the scale of its
+        values, if there is one, and the optimiser."""
+        knowledge = knowledge_of(state.policy).with_part("optimiser", state.agent.opt_state)
+        if state.agent.popart is None:
+            return knowledge
+        return knowledge.with_part("returns", state.agent.popart)
 
     def graft(self, knowledge: Knowledge, state: OffPolicyState) -> OffPolicyState:
         """`state` with every part that `knowledge` holds put in its place; its optimiser is fresh
@@ -182,6 +206,8 @@ class DQN:
         agent = self._agent(policy, state.auxiliary)
         moments = knowledge.graft_held("optimiser", agent.opt_state)
         agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
+        if agent.popart is not None:
+            agent = replace(agent, popart=knowledge.graft_held("returns", agent.popart))
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -214,11 +240,14 @@ class DQN:
         key: PRNGKeyArray,
     ) -> tuple[DQNAgent, Metrics]:
         """One gradient step; to be called from compiled code."""
-        auxiliary, anchor = hooks.auxiliary, hooks.anchor
+        auxiliary, anchor, popart = hooks.auxiliary, hooks.anchor, agent.popart
         told = window_rollout(window).timesteps()
         opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
         values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
+        heads = cast(MLP, agent.policy.actor.network).heads if self.heads else None
+        task = task_of(agent.policy.encoders(batch.obs), heads)
+        slow = slow if popart is None else popart.restored(slow, task)
         if self.temperature:
             log_probs = jax.nn.log_softmax(values / self.temperature)
             led_to = (jnp.exp(log_probs) * (slow - self.temperature * log_probs)).sum(-1)
@@ -227,6 +256,11 @@ class DQN:
         backup = self.reward_scale * batch.reward + batch.discount * led_to
         if hooks.hindsight is not None:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
+
+        if popart is not None:
+            after = popart.updated(backup, task)
+            agent = _rescaled(agent, popart, after)
+            backup = after.normalised(backup, task)
 
         def loss(parts: PyTree):
             (actor, memory, learned), parameters = parts
@@ -263,7 +297,18 @@ class DQN:
         policy = with_learned_parts(agent.policy, moved)
         slow: PyTree = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
         judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
-        return DQNAgent(policy, slow, opt_state, judge), log
+        return DQNAgent(policy, slow, opt_state, judge, agent.popart), log
+
+
+def _rescaled(agent: DQNAgent, before: PopArt, after: PopArt) -> DQNAgent:
+    """The same values, in other units."""
+
+    def network(agent: DQNAgent) -> tuple[Any, Any]:
+        return agent.policy.actor.network, agent.slow_policy.actor.network
+
+    changed = tuple(before.kept(one, after) for one in network(agent))
+    agent = eqx.tree_at(network, agent, changed)
+    return eqx.tree_at(lambda a: a.popart, agent, after)
 
 
 def _exploring(actor: Any) -> Any:

@@ -32,6 +32,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.popart import PopArt, task_of
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
@@ -42,8 +43,10 @@ from headstart.policies.policy import (
     UniformPolicy,
     described,
     grafted,
+    heads_for,
     knowledge_of,
     policy_for,
+    with_network,
 )
 from headstart.pytree import PyTree
 
@@ -83,6 +86,7 @@ class SACAgent(eqx.Module):
     slow_critics: Critics
     log_temperature: Float[Array, ""]
     opt_state: optax.OptState
+    popart: PopArt | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,15 @@ class SAC:
     """How far the slow critics move towards the critics at each gradient step."""
     reward_scale: float = 1.0
     """What rewards, as corrected by a method, are multiplied with."""
+    heads: bool = False
+    """Whether each task that the context tells as one-hot has output layers of its own."""
+    popart: bool = False
+    """Whether values are learned in units of their own spread, by task where there are heads; the
+    temperature is in these units too."""
     accepts: ClassVar[frozenset[str]] = frozenset(
         {"anchor", "hindsight", "kept", "rates", "temperature", "transform"}
     )
-    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "optimiser")
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "returns", "optimiser")
     on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 
@@ -192,10 +201,14 @@ class SAC:
         own = remembers(encoders.size, act, self.memory_size, memory_keys[0])
         actor = SquashedGaussianActor(own.size, spec.actions, self.hidden, actor_key)
         size = encoders.size + privileged.size
+        heads = heads_for(spec, encoders) if self.heads else None
+        if heads is not None:
+            actor = with_network(actor, cast(MLP, actor.network).with_heads(heads))
 
         def critic(memory_key: PRNGKeyArray, key: PRNGKeyArray) -> QCritic:
             memory = remembers(size, act, self.memory_size, memory_key)
-            return QCritic(memory, MLP((memory.size + act, *self.hidden, 1), 1.0, key, jax.nn.relu))
+            value = MLP((memory.size + act, *self.hidden, 1), 1.0, key, jax.nn.relu)
+            return QCritic(memory, value if heads is None else value.with_heads(heads))
 
         critics = critic(memory_keys[1], first_key), critic(memory_keys[2], second_key)
         log_temperature = jnp.array(math.log(self.temperature), jnp.float32)
@@ -209,7 +222,9 @@ class SAC:
         """One that starts from these parts, with a fresh optimiser."""
         parts: PyTree = Learned((policy.actor, policy.memory), critics, log_temperature)
         opt_state = self._optimiser.init(parts)
-        return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state)
+        heads = critics[0].value.heads
+        scales = PopArt.fresh(heads[1] if heads else 1) if self.popart else None
+        return SACAgent(policy, privileged, critics, critics, log_temperature, opt_state, scales)
 
     def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
         """What to act with while learning: at random first, then the policy."""
@@ -225,6 +240,8 @@ class SAC:
         """What the agent learned: policy, critic, optimiser, and the temperature if not held."""
         knowledge = knowledge_of(state.policy).with_part("critic", state.agent.critics)
         knowledge = knowledge.with_part("optimiser", state.agent.opt_state)
+        if state.agent.popart is not None:
+            knowledge = knowledge.with_part("returns", state.agent.popart)
         if self.entropy is None:
             return knowledge
         return knowledge.with_part("temperature", state.agent.log_temperature)
@@ -243,6 +260,8 @@ class SAC:
         agent = self._agent(policy, state.agent.privileged, critics, log_temperature)
         moments = knowledge.graft_held("optimiser", agent.opt_state)
         agent = eqx.tree_at(lambda a: a.opt_state, agent, moments)
+        if agent.popart is not None:
+            agent = replace(agent, popart=knowledge.graft_held("returns", agent.popart))
         return OffPolicyState(agent, state.replay, state.transform)
 
     @property
@@ -303,10 +322,20 @@ class SAC:
             critic(remembered(critic.memory, judged, next_judged)[1], next_action)
             for critic in agent.slow_critics
         ]
+        popart, task = (
+            agent.popart,
+            task_of(rows(x[self._skipped() :]), agent.critics[0].value.heads),
+        )
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
+        soft_value = soft_value if popart is None else popart.restored(soft_value, task)
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
         if hooks.hindsight is not None:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
+
+        if popart is not None:
+            after = popart.updated(backup, task)
+            agent = _rescaled(agent, popart, after)
+            backup = after.normalised(backup, task)
 
         opinion = None if hooks.anchor is None else hooks.anchor.opinion(told)
         opinion = None if opinion is None else rows(opinion[self._skipped() :])
@@ -352,4 +381,18 @@ class SAC:
         (actor, memory), critics, log_temperature = parts
         slow: PyTree = optax.incremental_update(critics, agent.slow_critics, self.tau)  # pyright: ignore
         policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
-        return SACAgent(policy, agent.privileged, critics, slow, log_temperature, opt_state), log
+        agent = SACAgent(
+            policy, agent.privileged, critics, slow, log_temperature, opt_state, agent.popart
+        )
+        return agent, log
+
+
+def _rescaled(agent: SACAgent, before: PopArt, after: PopArt) -> SACAgent:
+    """The same values, in other units."""
+
+    def networks(agent: SACAgent) -> list[Any]:
+        return [critic.value for critic in (*agent.critics, *agent.slow_critics)]
+
+    changed = [before.kept(network, after) for network in networks(agent)]
+    agent = eqx.tree_at(networks, agent, changed)
+    return eqx.tree_at(lambda a: a.popart, agent, after)

@@ -1,5 +1,6 @@
 """Layers: perceptrons and convolutions, with orthogonal weights."""
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -35,11 +36,14 @@ def rows(columns: PyTree) -> PyTree:
 
 
 class MLP(eqx.Module):
-    """Layers with orthogonal weights and zero biases (Andrychowicz et al., 2021)."""
+    """Layers with orthogonal weights and zero biases (Andrychowicz et al., 2021); the last may
+    have a head for each task."""
 
     weights: list[Float[Array, "inp out"]]
     biases: list[Float[Array, " out"]]
     activation: Activation = eqx.field(static=True)
+    heads: tuple[int, int] | None = eqx.field(static=True)
+    """Where the input tells the task as one-hot, and of how many, if each has a head."""
 
     def __init__(
         self,
@@ -55,18 +59,35 @@ class MLP(eqx.Module):
             orthogonal(shape, gain, k) for gain, k, shape in zip(gains, keys, shapes, strict=True)
         ]
         self.biases = [jnp.zeros(out) for _, out in shapes]
-        self.activation = activation
+        self.activation, self.heads = activation, None
+
+    def with_heads(self, heads: tuple[int, int]) -> "MLP":
+        """The same with a last layer for each task, all of which begin as the one that there is."""
+        _, tasks = heads
+        made = copy.copy(self)
+        weight, bias = jnp.tile(self.weights[-1], tasks), jnp.tile(self.biases[-1], tasks)
+        object.__setattr__(made, "heads", heads)
+        object.__setattr__(made, "weights", [*self.weights[:-1], weight])
+        object.__setattr__(made, "biases", [*self.biases[:-1], bias])
+        return made
 
     def __call__(self, x: Float[Array, "... inp"]) -> Float[Array, "... out"]:
+        told = x
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
             x = self.activation(x @ weight + along(x, bias))
-        return x @ last[0] + along(x, last[1])
+        x = x @ last[0] + along(x, last[1])
+        if self.heads is None:
+            return x
+        first, tasks = self.heads
+        chosen = jax.nn.one_hot(told[..., first : first + tasks].argmax(-1), tasks)
+        return (x.reshape(*x.shape[:-1], tasks, -1) * chosen[..., None]).sum(-2)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Widths from the input to the output."""
-        return (*(weight.shape[0] for weight in self.weights), self.weights[-1].shape[1])
+        """Widths from the input to the output, of one head."""
+        last = self.weights[-1].shape[1] // (1 if self.heads is None else self.heads[1])
+        return (*(weight.shape[0] for weight in self.weights), last)
 
 
 class Convolution(eqx.Module):

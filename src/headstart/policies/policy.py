@@ -15,7 +15,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.envs.context import MOST_CHOICES, Told
-from headstart.envs.spec import ACTION_MASK, EXPERT, SKILL, Actions, EnvSpec, Group, check_entries
+from headstart.envs.spec import (
+    ACTION_MASK,
+    CONTEXT,
+    EXPERT,
+    SKILL,
+    Actions,
+    EnvSpec,
+    Group,
+    check_entries,
+)
 from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, check_leaves, leaves
@@ -238,6 +247,26 @@ def policy_for(
     return ActorPolicy(actor, encoders, memory, groups, spec.actions)
 
 
+def heads_for(spec: EnvSpec, encoders: Encoders) -> tuple[int, int]:
+    """Where a policy's features tell the task as one-hot, and of how many tasks.
+
+    Raises:
+        HeadstartError: they do not.
+    """
+    before = 0
+    for name in encoders.reads:
+        if name == CONTEXT:
+            for one in spec.groups[name].told:
+                if one.form == "one-hot":
+                    return before, len(one.names)
+                before += len(one.names)
+        before += encoders.by_group[name].size
+    raise HeadstartError(
+        f"a head for each task needs to be told the task, and {spec.name} shows none as one-hot: "
+        'show it, as in shows = ["task"] of a mixture'
+    )
+
+
 Actor = TypeVar("Actor", bound=AbstractActor)
 
 
@@ -265,6 +294,8 @@ def knowledge_of(policy: ActorPolicy) -> Knowledge:
     }
     if guided:
         description["guided"] = True
+    if isinstance(actor.network, MLP) and actor.network.heads is not None:
+        description["heads"] = list(actor.network.heads)
     if not isinstance(actor.network, MLP):
         description["network"] = STANDING.name_of(type(actor.network))
     return Knowledge(parts, {"policy": description})
@@ -310,6 +341,10 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
                     f"the {registry.kind} {name!r} is code that did not come with Headstart: if "
                     "you trust it, load it in Python by policy_from(knowledge, trusted=[…])"
                 )
+        first, tasks = map(int, stated.get("heads", (0, 0)))
+        if not (0 <= first <= MOST and 0 <= tasks <= MOST_CHOICES):
+            raise ValueError(f"heads {first}, {tasks}")
+        heads = (first, tasks) if tasks else None
         hidden, size = tuple(map(int, stated["hidden"])), int(stated["memory_size"])
         _check_sizes(groups, actions, (*hidden, size + 1))
 
@@ -317,6 +352,8 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
             encoders = Encoders({name: built(kinds[name], groups[name], key) for name in groups})
             memory = MEMORIES.find(stated["memory"])(encoders.size, actions.width, size, key)
             actor = ACTORS.find(stated["actor"])(memory.size, actions, hidden, key)
+            if heads is not None:
+                actor = with_network(actor, actor.network.with_heads(heads))
             for name, registry in standing:
                 actor = with_network(actor, registry.find(name)(actor.network, key))
             if "guided" in stated:

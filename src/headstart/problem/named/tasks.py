@@ -17,6 +17,18 @@ ALL, SHARE = {"steps": 8_000}, {"steps": 1_000}
 UNTOLD = "multi-task:learner.encoders=context=blank"
 """That is not told its task."""
 
+PAID = mixture(
+    [
+        Domain("runner", direction=direction, pay=pay)
+        for direction, pay in ((0, 0.01), (120, 1), (240, 100))
+    ],
+    shows=["task"],
+)
+"""Three directions, one of which is paid a ten-thousandth of another."""
+TASKS = {"steps": 12_000}
+HEADS, POPART = "multi-task:learner.heads=true", "multi-task:learner.popart=true"
+BOTH_TRICKS = f"{HEADS};learner.popart=true"
+
 PROBLEMS = (
     TransferProblem(
         name="runner-directions",
@@ -25,7 +37,7 @@ PROBLEMS = (
         target=Domain("runner", direction=112.5, shows=DIRECTION),
         access=Access(shots=(0, 5, 20)),
         episodes=16,
-        sweep={"direction": tuple(22.5 * k for k in range(16))},
+        sweep={"direction": tuple(22.5 * k for k in range(15))},
         learner=RUNNER,
         methods={
             "scratch": {},
@@ -52,5 +64,16 @@ PROBLEMS = (
         },
         learner=RUNNER,
         methods={"scratch": {}, "multi-task": ALL, "oracle": ALL},
+    ),
+    TransferProblem(
+        name="reward-scales",
+        description="Three tasks that are paid 0.01, 1 and 100 a step, and the first of them",
+        source=PAID,
+        target=PAID.with_parameters(task=0),
+        access=Access(shots=(0,)),
+        episodes=16,
+        sweep={"task": (0, 1, 2)},
+        learner=RUNNER,
+        methods={"multi-task": TASKS, HEADS: {}, POPART: {}, BOTH_TRICKS: {}},
     ),
 )  # fmt: skip
