@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.errors import HeadstartError
 from headstart.jax_setup import prepare_jax
-from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem import Access, Domain, TransferProblem, mixture
 from headstart.problem.distributions import Choice, Fixed, LogUniform, Normal, Uniform
 from headstart.problem.parameter import Parameter
 

@@ -11,6 +11,7 @@ from headstart.policies.encoders import (
     Encoders,
     Identity,
     OneHot,
+    SmallConvolutions,
     Statistics,
     encoders_for,
 )
@@ -81,9 +82,13 @@ def test_each_encoder_fits_its_observations(group, vectors, kind):
 
 
 def test_an_image_too_small_is_refused():
-    small = spec_with(pixels=Group((19, 24, 3), "image"))
+    small, none = (spec_with(pixels=Group((n, 24, 3), "image")) for n in (19, 2))
     with pytest.raises(HeadstartError, match="19 × 24 is too small .*20 × 20"):
-        encoders_for(small, "identity", (), jax.random.key(0))
+        encoders_for(small, "identity", ("pixels=convolutions",), jax.random.key(0))
+    with pytest.raises(HeadstartError, match="2 × 24 is too small .*3 × 3"):
+        encoders_for(none, "identity", (), jax.random.key(0))
+    usual = encoders_for(small, "identity", (), jax.random.key(0)).by_group["pixels"]
+    assert isinstance(usual, SmallConvolutions)
     encoder = Convolutions(Group((20, 20, 3), "image"), jax.random.key(0))
     found = encoder(bytes_of(2, 20, 20, 3))
     assert not np.allclose(found[0], found[1])

@@ -37,7 +37,7 @@ class State(NamedTuple):
 class BitFlip(JaxEnvironment):
     """Action i flips bit i. An episode has as many steps as bits, and ends when the goal is met.
 
-    There is room for 50 bits; those beyond `bits` are 0, and cannot be flipped.
+    A bit is seen as −1 or 1. There is room for 50; those beyond `bits` are 0, and are not flipped.
     """
 
     name: str = "bit-flip"
@@ -52,8 +52,8 @@ class BitFlip(JaxEnvironment):
 
     @cached_property
     def observation_space(self) -> spaces.Dict:
-        names = ("observation", ACHIEVED, DESIRED, ACTION_MASK)
-        return spaces.Dict({name: spaces.Box(0.0, 1.0, (MOST,), np.float32) for name in names})
+        low = {"observation": -1.0, ACHIEVED: -1.0, DESIRED: -1.0, ACTION_MASK: 0.0}
+        return spaces.Dict({n: spaces.Box(x, 1.0, (MOST,), np.float32) for n, x in low.items()})
 
     @cached_property
     def action_space(self) -> spaces.Discrete:
@@ -79,9 +79,8 @@ class BitFlip(JaxEnvironment):
         self, state: State, p: Mapping[str, jax.Array], key: jax.Array
     ) -> dict[str, jax.Array]:
         there = self._there(p).astype(jnp.float32)
-        return {
-            "observation": state.bits, ACHIEVED: state.bits, DESIRED: state.goal, ACTION_MASK: there
-        }  # fmt: skip
+        bits, goal = ((2 * x - 1) * there for x in state)
+        return {"observation": bits, ACHIEVED: bits, DESIRED: goal, ACTION_MASK: there}
 
     def _there(self, p: Mapping[str, jax.Array]) -> jax.Array:
         return jnp.arange(MOST) < p["bits"]

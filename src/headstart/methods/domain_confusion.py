@@ -32,7 +32,7 @@ from headstart.knowledge import Knowledge
 from headstart.learners.train import train
 from headstart.methods.method import Method, Requirements
 from headstart.methods.source_only import SourceOnly
-from headstart.policies.encoders import Convolutions
+from headstart.policies.encoders import LAYERS
 from headstart.policies.policy import ActorPolicy
 from headstart.transfer.domain_adversarial import DomainAdversarialLoss, Variant, check_frames
 
@@ -76,8 +76,8 @@ class DomainConfusion(Method):
                 f"layers must name one layer at least, each once, got {', '.join(self.layers)!r}"
             )
         for layer in self.layers:
-            if layer not in Convolutions.LAYERS:
-                raise unknown("layer of the encoder", layer, Convolutions.LAYERS)
+            if layer not in LAYERS:
+                raise unknown("layer of the encoder", layer, LAYERS)
 
     @property
     def pretraining(self) -> Method:

@@ -31,13 +31,19 @@ class Standing(FineTuning):
     def requires(self) -> Requirements:
         """Raises:
         HeadstartError: the policy is to start afresh, or layers are to be reset, or the policy has
-            a memory, which the source's network would see change.
+            a memory, which the source's network would see change, or the learner heads or PopArt.
         """
         if remembers(self.learner):
             raise HeadstartError(
                 f"{self.name} takes policies without a memory: set learner.memory to none, or "
                 "use finetune"
             )
+        for field in ("heads", "popart"):
+            if vars(self.learner).get(field):
+                raise HeadstartError(
+                    f"{self.name} adds to the source's outputs as they are, and learner.{field} "
+                    "changes them: set it to false, or use finetune"
+                )
         kept = {"policy", "statistics", "encoder"}
         unfit = {
             "reset_every": self.reset_every,

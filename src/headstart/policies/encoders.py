@@ -20,6 +20,8 @@ from headstart.registry import Registry
 
 CONSTANT = 1e-3
 """The deviation below which an input counts as constant."""
+LAYERS = ("conv1", "conv2", "dense")
+"""Of the convolutions, from the image on."""
 SMALLEST = 20
 """Pixels a side of the smallest image, of which the convolutions leave one place."""
 
@@ -162,23 +164,24 @@ class Convolutions(AbstractEncoder):
     bias: Float[Array, " size"]
     part: ClassVar[str] = "encoder"
     learned: ClassVar[bool] = True
-    LAYERS: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "dense")
+    kernels: ClassVar[tuple[tuple[int, int, int], ...]] = ((16, 8, 4), (32, 4, 2))
+    """Channels, kernel and stride of each layer."""
+    smallest: ClassVar[int] = SMALLEST
 
     def __init__(self, group: Group, key: PRNGKeyArray, size: int = 128):
         height, width, channels = group.shape
-        if min(height, width) < SMALLEST:
+        if min(height, width) < self.smallest:
             raise HeadstartError(
                 f"an image of {height} × {width} is too small for the convolutions: enlarge it to "
-                f"{SMALLEST} × {SMALLEST} or more, or observe a vector"
+                f"{self.smallest} × {self.smallest} or more, or observe a vector"
             )
-        first, second, last = jax.random.split(key, 3)
-        self.convolutions = [
-            Convolution((channels, 16), 8, 4, first),
-            Convolution((16, 32), 4, 2, second),
-        ]
-        for convolution in self.convolutions:
-            height, width = convolution.size_of(height), convolution.size_of(width)
-        self.dense = orthogonal((height * width * 32, size), float(np.sqrt(2)), last)
+        *keys, last = jax.random.split(key, len(self.kernels) + 1)
+        self.convolutions = []
+        for (out, kernel, stride), own in zip(self.kernels, keys, strict=True):
+            convolution = Convolution((channels, out), kernel, stride, own)
+            height, width, channels = *map(convolution.size_of, (height, width)), out
+            self.convolutions.append(convolution)
+        self.dense = orthogonal((height * width * channels, size), float(np.sqrt(2)), last)
         self.bias = jnp.zeros(size)
 
     @property
@@ -191,15 +194,22 @@ class Convolutions(AbstractEncoder):
         many, image = x.shape[:-3], x
         x = image.reshape(-1, *image.shape[-3:]).astype(jnp.float32) / 255 - 0.5
         found: dict[str, Array] = {"image": image}
-        for name, convolution in zip(self.LAYERS, self.convolutions, strict=False):
+        for i, convolution in enumerate(self.convolutions, start=1):
             x = jax.nn.relu(convolution(x))
-            found[name] = x.reshape(*many, *x.shape[1:])
+            found[f"conv{i}"] = x.reshape(*many, *x.shape[1:])
         flat = x.reshape(*many, -1)
         dense = jax.nn.relu(_normalised(flat @ self.dense + along(flat, self.bias)))
         return found | {"dense": dense, "features": dense}
 
     def __call__(self, x: Shaped[Array, "... h w c"]) -> Float[Array, "... size"]:
         return self.layers(x)["dense"]
+
+
+class SmallConvolutions(Convolutions):
+    """One convolution and a dense layer (Young and Tian, 2019), for images of few cells."""
+
+    kernels: ClassVar[tuple[tuple[int, int, int], ...]] = ((16, 3, 1),)
+    smallest: ClassVar[int] = 3
 
 
 def _normalised(x: Float[Array, "... size"]) -> Float[Array, "... size"]:
@@ -215,6 +225,7 @@ ENCODERS = Registry(
         "one-hot": "headstart.policies.encoders:OneHot",
         "statistics": "headstart.policies.encoders:Statistics",
         "convolutions": "headstart.policies.encoders:Convolutions",
+        "small-convolutions": "headstart.policies.encoders:SmallConvolutions",
     },
     needs=("size", "layers", "merge", "part", "learned"),
 )
@@ -308,6 +319,8 @@ def encoders_for(
     """
     by_kind = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
     usual = {n: by_kind[group.kind] for n, group in spec.groups.items()}
+    few = [n for n, g in spec.groups.items() if g.kind == "image" and min(g.shape[:2]) < SMALLEST]
+    usual |= dict.fromkeys(few, "small-convolutions")
     usual |= dict.fromkeys((MASK, ACTION_MASK), "identity")
     read = only if only is not None else [n for n in spec.groups if n not in UNSEEN]
     named = {group: name for group, _, name in (item.partition("=") for item in chosen)}

@@ -13,7 +13,7 @@ from headstart.result import Result, estimate, iqm
 from headstart.studies import Arm, Claim, beyond, collected
 
 SEEDS, FIRST = 5, 10
-STEPS = {5: 20_000, 10: 30_000, 15: 30_000, 20: 50_000, 30: 80_000, 40: 100_000}
+STEPS = {5: 10_000, 10: 15_000, 15: 20_000, 20: 30_000, 30: 60_000, 40: 120_000}
 """By the number of bits."""
 LEARNER = {
     "algorithm": "dqn", "hidden": [256], "num_envs": 16, "rollout_length": 4, "n_step": 1,
