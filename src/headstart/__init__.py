@@ -35,6 +35,7 @@ __all__ = [
     "Uniform",
     "compare",
     "load",
+    "mixture",
     "prepare_jax",
     "train",
 ]

@@ -33,6 +33,7 @@ ENVIRONMENTS = Registry(
         "minatar-space-invaders": "headstart.envs.minatar:space_invaders",
         "navigation": "headstart.envs.navigation:navigation",
         "plane": "headstart.envs.plane:plane",
+        "point-maze": "headstart.envs.point_maze:point_maze",
         "runner": "headstart.envs.runner:runner",
         "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",
         "walker": "headstart.envs.mujoco:walker",

@@ -28,6 +28,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.pcgrad import joined, projected
 from headstart.learners.popart import PopArt, task_of
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
@@ -94,6 +95,8 @@ class DQN:
     """α of soft Q-learning, which explores by itself, without ε; 0: only the best action counts."""
     heads: bool = False
     """Whether each task that the context tells as one-hot has an output layer of its own."""
+    pcgrad: bool = False
+    """Whether gradients of tasks, told as one-hot, that go against each other are projected."""
     popart: bool = False
     """Whether values are learned in units of their own spread, by task where there are heads."""
     max_grad_norm: float = 10.0
@@ -161,9 +164,9 @@ class DQN:
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
-        if self.heads:
-            network = cast(MLP, actor.network).with_heads(heads_for(spec, encoders))
-            actor = with_network(actor, network)
+        heads = heads_for(spec.groups, encoders, spec.name) if self.heads or self.pcgrad else None
+        if self.heads and heads is not None:
+            actor = with_network(actor, cast(MLP, actor.network).with_heads(heads))
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, auxiliary_key)
         agent = self._agent(policy_for(spec, actor, encoders, memory), judge)
         return begun(self, spec, agent, total)
@@ -245,9 +248,11 @@ class DQN:
         opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
         values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
-        heads = cast(MLP, agent.policy.actor.network).heads if self.heads else None
-        task = task_of(agent.policy.encoders(batch.obs), heads)
-        slow = slow if popart is None else popart.restored(slow, task)
+        policy, told_by = agent.policy, self.heads or self.pcgrad
+        heads = heads_for(dict(policy.groups), policy.encoders) if told_by else None
+        task = task_of(policy.encoders(batch.obs), heads)
+        unit = task if self.heads else jnp.ones_like(task[:, :1])
+        slow = slow if popart is None else popart.restored(slow, unit)
         if self.temperature:
             log_probs = jax.nn.log_softmax(values / self.temperature)
             led_to = (jnp.exp(log_probs) * (slow - self.temperature * log_probs)).sum(-1)
@@ -258,18 +263,18 @@ class DQN:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
 
         if popart is not None:
-            after = popart.updated(backup, task)
+            after = popart.updated(backup, unit)
             agent = _rescaled(agent, popart, after)
-            backup = after.normalised(backup, task)
+            backup = after.normalised(backup, unit)
 
-        def loss(parts: PyTree):
+        def loss(parts: PyTree, weight: Array):
             (actor, memory, learned), parameters = parts
             actor = eqx.tree_at(_exploring, actor, _exploring(agent.policy.actor))
             encoders = agent.policy.encoders.updated(learned)
             layers = encoders.activations(batch.obs)
             values = actor.outputs(layers["features"])
             value = values[rows, batch.action]
-            error = (batch.weight * optax.huber_loss(value, backup)).mean()
+            error = (weight * optax.huber_loss(value, backup)).mean()
             log = {"value_loss": error, "value": value.mean()}
             if self.temperature:
                 log["entropy"] = categorical_entropy(values / self.temperature).mean()
@@ -279,7 +284,7 @@ class DQN:
                 first = None if opinion is None else opinion[0]
                 seen = layers["features"]
                 anchor_key = jax.random.fold_in(key, 1)
-                held, judged = anchor.loss(policy, seen, first, batch.weight, anchor_key)
+                held, judged = anchor.loss(policy, seen, first, weight, anchor_key)
                 total, log = total + held, log | judged
             if auxiliary is not None:
                 further, judged = auxiliary.loss(parameters, encoders, layers, share, key)
@@ -288,7 +293,13 @@ class DQN:
 
         trained = learned_parts(agent.policy)
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
-        gradient, log = jax.grad(loss, has_aux=True)(parts)
+        if self.pcgrad:
+            each = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
+            gradients, logs = each(batch.weight[None] * task.T)
+            gradient = projected(gradients, jax.random.fold_in(key, 3))
+            log = joined(logs)
+        else:
+            gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
         if hooks.rates is not None:
             rates = hooks.rates.policy, hooks.rates.policy, hooks.rates.encoder

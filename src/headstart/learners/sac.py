@@ -32,6 +32,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
+from headstart.learners.pcgrad import joined, projected
 from headstart.learners.popart import PopArt, task_of
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
@@ -134,6 +135,8 @@ class SAC:
     """What rewards, as corrected by a method, are multiplied with."""
     heads: bool = False
     """Whether each task that the context tells as one-hot has output layers of its own."""
+    pcgrad: bool = False
+    """Whether gradients of tasks, told as one-hot, that go against each other are projected."""
     popart: bool = False
     """Whether values are learned in units of their own spread, by task where there are heads; the
     temperature is in these units too."""
@@ -201,7 +204,8 @@ class SAC:
         own = remembers(encoders.size, act, self.memory_size, memory_keys[0])
         actor = SquashedGaussianActor(own.size, spec.actions, self.hidden, actor_key)
         size = encoders.size + privileged.size
-        heads = heads_for(spec, encoders) if self.heads else None
+        known = heads_for(spec.groups, encoders, spec.name) if self.heads or self.pcgrad else None
+        heads = known if self.heads else None
         if heads is not None:
             actor = with_network(actor, cast(MLP, actor.network).with_heads(heads))
 
@@ -322,38 +326,39 @@ class SAC:
             critic(remembered(critic.memory, judged, next_judged)[1], next_action)
             for critic in agent.slow_critics
         ]
-        popart, task = (
-            agent.popart,
-            task_of(rows(x[self._skipped() :]), agent.critics[0].value.heads),
-        )
+        popart, read = agent.popart, dict(agent.policy.groups)
+        told_by = self.heads or self.pcgrad
+        known = heads_for(read, agent.policy.encoders) if told_by else None
+        task = task_of(rows(x[self._skipped() :]), known)
+        unit = task if self.heads else jnp.ones_like(task[:, :1])
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
-        soft_value = soft_value if popart is None else popart.restored(soft_value, task)
+        soft_value = soft_value if popart is None else popart.restored(soft_value, unit)
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
         if hooks.hindsight is not None:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
 
         if popart is not None:
-            after = popart.updated(backup, task)
+            after = popart.updated(backup, unit)
             agent = _rescaled(agent, popart, after)
-            backup = after.normalised(backup, task)
+            backup = after.normalised(backup, unit)
 
         opinion = None if hooks.anchor is None else hooks.anchor.opinion(told)
         opinion = None if opinion is None else rows(opinion[self._skipped() :])
 
-        def loss(parts: PyTree):
+        def loss(parts: PyTree, weight: Array):
             (actor, memory), critics, log_temperature = parts
             heard = [remembered(critic.memory, judged, next_judged)[0] for critic in critics]
             values = [critic(h, batch.action) for critic, h in zip(critics, heard, strict=True)]
-            errors = [(batch.weight * (value - backup) ** 2).mean() for value in values]
+            errors = [(weight * (value - backup) ** 2).mean() for value in values]
             seen = remembered(memory, x, next_x)[0]
             action, log_prob = actor.sample_and_log_prob(seen, act_key)
             fixed = jax.lax.stop_gradient((critics, heard))
             value = jnp.minimum(*(critic(h, action) for critic, h in zip(*fixed, strict=True)))
-            actor_loss = (batch.weight * (temperature * log_prob - value)).mean()
+            actor_loss = (weight * (temperature * log_prob - value)).mean()
             excess = 0.0
             if self.entropy is not None:
                 above = jax.lax.stop_gradient(log_prob + self.entropy * action.shape[-1])
-                excess = (batch.weight * above).mean()
+                excess = (weight * above).mean()
             log = {
                 "critic_loss": sum(errors),
                 "actor_loss": actor_loss,
@@ -366,12 +371,20 @@ class SAC:
                 return total, log
             policy = eqx.tree_at(lambda p: (p.actor, p.memory), agent.policy, (actor, memory))
             anchor_key = jax.random.fold_in(key, 2)
-            held, judged_by = hooks.anchor.loss(policy, seen, opinion, batch.weight, anchor_key)
+            held, judged_by = hooks.anchor.loss(policy, seen, opinion, weight, anchor_key)
             return total + held, log | judged_by
 
         own = actor, agent.policy.memory
         parts: PyTree = Learned(own, agent.critics, agent.log_temperature)
-        gradient, log = jax.grad(loss, has_aux=True)(parts)
+        gradient: Any
+        if self.pcgrad:
+            each: Any = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
+            gradients, logs = each(batch.weight[None] * task.T)
+            keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
+            pairs = zip(gradients, keys, strict=True)
+            gradient, log = Learned(*(projected(g, k) for g, k in pairs)), joined(logs)
+        else:
+            gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)
         if hooks.rates is not None:
             rates = hooks.rates.policy, hooks.rates.critic, hooks.rates.temperature

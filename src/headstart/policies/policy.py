@@ -247,23 +247,30 @@ def policy_for(
     return ActorPolicy(actor, encoders, memory, groups, spec.actions)
 
 
-def heads_for(spec: EnvSpec, encoders: Encoders) -> tuple[int, int]:
-    """Where a policy's features tell the task as one-hot, and of how many tasks.
+def heads_for(
+    groups: Mapping[str, Group], encoders: Encoders, name: str = "the policy"
+) -> tuple[int, int]:
+    """Where features tell the task as one-hot, and of how many tasks.
+
+    Args:
+        groups: that are read.
+        encoders: through which they are.
+        name: of the environment, for the error.
 
     Raises:
-        HeadstartError: they do not.
+        HeadstartError: they do not tell it.
     """
     before = 0
-    for name in encoders.reads:
-        if name == CONTEXT:
-            for one in spec.groups[name].told:
+    for group in encoders.reads:
+        if group == CONTEXT:
+            for one in groups[group].told:
                 if one.form == "one-hot":
                     return before, len(one.names)
                 before += len(one.names)
-        before += encoders.by_group[name].size
+        before += encoders.by_group[group].size
     raise HeadstartError(
-        f"a head for each task needs to be told the task, and {spec.name} shows none as one-hot: "
-        'show it, as in shows = ["task"] of a mixture'
+        f"heads and pcgrad need to be told the task, and {name} shows none as one-hot: show it, as "
+        'in shows = ["task"] of a mixture'
     )
 
 

@@ -1,0 +1,42 @@
+"""PCGrad: gradient surgery for tasks that conflict (Yu et al., NeurIPS 2020, 2001.06782).
+
+    g_i ← g_i − (g_i · g_j / |g_j|²) g_j   wherever g_i · g_j < 0, for every other j in any order
+
+and the sum of all g_i is what is learned from: no task's step undoes what another's would do.
+"""
+
+# JAX's trees leave types of theirs unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from headstart.pytree import PyTree
+
+
+def projected(gradients: PyTree, key: PRNGKeyArray) -> PyTree:
+    """The sum of the gradients of tasks `[task, ...]`, none of which goes against another."""
+    tasks = len(jax.tree.leaves(gradients)[0])
+    flat: Any = jax.vmap(lambda g: ravel_pytree(g)[0])(gradients)
+    restored = ravel_pytree(jax.tree.map(lambda x: x[0], gradients))[1]
+    squares = (flat**2).sum(-1)
+
+    def kept(own: Int[Array, ""], key: PRNGKeyArray) -> Float[Array, " n"]:
+        def meet(gradient: Array, other: Array) -> tuple[Array, None]:
+            against = jnp.minimum(gradient @ flat[other], 0.0) / jnp.maximum(squares[other], 1e-30)
+            against = jnp.where(other == own, 0.0, against)
+            return gradient - against * flat[other], None
+
+        return jax.lax.scan(meet, flat[own], jax.random.permutation(key, tasks))[0]
+
+    return restored(jax.vmap(kept)(jnp.arange(tasks), jax.random.split(key, tasks)).sum(0))
+
+
+def joined(logs: dict[str, Array]) -> dict[str, Array]:
+    """What was logged of every task `[task]`: losses are parts of the whole, the rest is alike."""
+    return {k: x.sum(0) if k.endswith("_loss") else x.mean(0) for k, x in logs.items()}
