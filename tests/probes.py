@@ -615,3 +615,20 @@ class OneByOne(Reach):
 
     def compute_reward(self, achieved, desired, info):
         return -float(np.abs(achieved - desired).max() > 0.5)
+
+
+class EndlessReach(Reach):
+    """A goal environment that is never cut short."""
+
+    def step(self, action):
+        obs, reward, ended, _, info = super().step(action)
+        return obs, reward, ended, False, info
+
+
+class OddMask(gymnasium.Env):
+    """Five entries of a mask for three actions."""
+
+    observation_space = spaces.Dict(
+        {"state": spaces.Box(-1, 1, (1,)), "action_mask": spaces.Box(0, 1, (5,))}
+    )
+    action_space = spaces.Discrete(3)

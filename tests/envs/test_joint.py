@@ -1,6 +1,7 @@
 """Mixtures: several environments as one MDP."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from headstart.experience.unroll import begin, episodes, unroll
 from headstart.learners.dqn import DQN
 from headstart.learners.ppo import PPO
 from headstart.learners.train import train
+from headstart.policies.loaded import LoadedPolicy
 from headstart.policies.policy import UniformPolicy
 from headstart.problem import Domain, from_table, mixture
 from headstart.problem.distributions import Choice, Fixed, Uniform
@@ -177,3 +179,60 @@ def test_what_cannot_be_joined_is_refused(tasks, said):
 def test_weights_are_checked(weights):
     with pytest.raises(HeadstartError, match="weights of 2 domains"):
         mixture([Domain("hopper"), Domain("walker")], weights)
+
+
+def test_each_environment_keeps_the_end_that_its_parameters_set():
+    domain = mixture([Domain("bit-flip", bits=9), Domain("bit-flip", bits=12)], shows=["task"])
+    running = envs.start(domain, 32, 0)
+    assert running.spec.goals is not None
+    tried = episodes(UniformPolicy(running.spec.actions), running, 1, jax.random.key(0))
+    task = tried.steps.obs[CONTEXT].argmax(1)[tried.starts[:-1]]
+    assert tried.lengths[task == 0].max() == 9
+    assert tried.lengths[task == 1].max() == 12
+
+
+def test_a_restored_mixture_of_gymnasiums_is_alike():
+    running, again = (envs.start(mixture(CHOICES), 4, 0) for _ in range(2))
+    running.reset()
+    for _ in range(5):
+        running.step(np.zeros(4, np.int32))
+    again.restore(running.state())
+    assert again.alike
+    one, other = running.step(np.ones(4, np.int32)), again.step(np.ones(4, np.int32))
+    np.testing.assert_array_equal(one.obs["state"], other.obs["state"])
+
+
+def test_a_mask_of_actions_is_read_as_it_is():
+    spec = envs.spec_of(mixture(CHOICES))
+    with pytest.raises(HeadstartError, match="leave it out of learner.encoders"):
+        DQN(encoders=("action_mask=blank",)).init(spec, jax.random.key(0))
+
+
+def test_a_mask_that_is_no_mask_of_actions_is_refused():
+    with pytest.raises(HeadstartError, match="give it one entry for each"):
+        envs.spec_of(Domain("probes:OddMask"))
+
+
+def test_a_loaded_policy_is_told_nothing_of_what_its_task_lacks():
+    domain = mixture(
+        [Domain("runner", direction=Choice((0, 90)), shows=["direction"]), Domain("navigation")],
+        shows=["task"],
+    )
+    learner = PPO(num_envs=8, rollout_length=16, minibatch_size=64, hidden=(16,))
+    state = train(learner, CountedSource(domain), 256, jax.random.key(0))
+    policy = LoadedPolicy(learner.policy(state))
+    running = envs.start(domain, 16, 0)
+    told = running.reset()
+    for row in range(16):
+        number, direction = (float(running.values[row, i]) for i in (0, 5))
+        name = list(running.environment.parameters)[5]
+        assert name == "runner.direction"
+        shown = {"task": number} | ({"direction": direction} if number == 0 else {})
+        policy.reset()
+        action = policy(told["state"][row], **shown)
+        obs = {n: jnp.float32(group[row : row + 1]) for n, group in told.items()}
+        acting = learner.policy(state)
+        mode = np.clip(acting.actor.mode(acting.encoders(obs))[0], -1, 1)
+        np.testing.assert_allclose(action, mode, atol=1e-5)
+    with pytest.raises(HeadstartError, match=r"task 1\.0 has no direction"):
+        policy(told["state"][0], task=1.0, direction=0.0)

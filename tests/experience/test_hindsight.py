@@ -12,8 +12,11 @@ from headstart.experience.hindsight import STRATEGIES, Hindsight
 from headstart.experience.replay import Replay, transition_row
 from headstart.experience.transition import Transition
 from headstart.experience.unroll import begin, unroll
+from headstart.learners.dqn import DQN
+from headstart.learners.train import train
 from headstart.policies.policy import UniformPolicy
 from headstart.problem import Domain
+from headstart.runs.metering import CountedSource
 
 ENDS = {0: (3, 4, 9), 1: (6,)}
 """When episodes end, by copy; 12 steps of each, of which the last are under way."""
@@ -128,4 +131,14 @@ def test_backups_are_held_within_what_returns_can_be(goals, discount, bounds):
     backup = jnp.array([-1000.0, -0.5, 1000.0])
     held = Hindsight(goals, 7).held(backup, discount, 2.0)
     np.testing.assert_allclose(held, np.clip(backup, *(2 * np.array(bounds))), rtol=1e-5)
+    soft = Hindsight(goals, 7).held(backup, discount, 2.0, soft=True)
+    np.testing.assert_allclose(soft, np.maximum(backup, 2 * bounds[0]), rtol=1e-5)
     assert (Hindsight(goals, 7, clipped=False).held(backup, discount, 2.0) == backup).all()
+
+
+def test_an_environment_that_sets_no_horizon_has_episodes_as_long_as_what_is_kept():
+    source = CountedSource(Domain("probes:EndlessReach"))
+    learner = DQN(hidden=(8,), num_envs=4, rollout_length=4, learning_starts=32, n_step=1)
+    told = Hindsight(source.spec.goals, source.spec.horizon)
+    state = train(learner, source, 256, jax.random.key(0), hindsight=told)
+    assert learner.policy(state).reads == ("desired_goal", "observation")

@@ -25,17 +25,28 @@ def task(numbers, tasks=2):
     return jax.nn.one_hot(jnp.array(numbers), tasks)
 
 
-def test_statistics_by_hand():
-    """A mean of batches at first, for the tasks that are in them."""
-    first = PopArt.fresh(2).updated(jnp.array([2.0, 4.0]), task([0, 0]))
-    np.testing.assert_allclose(first.mean, [3, 0])
-    np.testing.assert_allclose(first.deviation, [1, 1])
-    second = first.updated(jnp.array([7.0, 100.0]), task([0, 1]))
-    np.testing.assert_allclose(second.mean, [5, 100])
-    np.testing.assert_allclose(second.square, [(10 + 49) / 2, 1e4])
-    assert second.deviation[1] == pytest.approx(1e-4)  # of one value
-    late = PopArt(jnp.zeros(1), jnp.ones(1), jnp.full(1, 1e6))
-    assert late.updated(jnp.array([10.0]), task([0], 1)).mean[0] == pytest.approx(0.01)
+def test_statistics_are_those_of_all_samples_at_first():
+    rng = np.random.default_rng(0)
+    values, of = rng.normal([[1000.0, -3.0]], [[0.05, 40.0]], (60, 2)), rng.integers(0, 2, 60)
+    drawn = values[np.arange(60), of]
+    popart = PopArt.fresh(2)
+    for part in np.split(np.arange(60), [1, 7, 30]):
+        popart = popart.updated(jnp.float32(drawn[part]), task(of[part]))
+    for k in range(2):
+        assert popart.mean[k] == pytest.approx(drawn[of == k].mean(), rel=1e-4)
+        assert popart.variance[k] == pytest.approx(drawn[of == k].var(), rel=0.03)
+    np.testing.assert_array_equal(popart.count, np.bincount(of))
+    known = np.where(popart.count < 32, 1.0, np.sqrt(popart.variance))
+    np.testing.assert_allclose(popart.deviation, known)
+
+
+def test_a_task_that_was_hardly_seen_keeps_its_units_and_old_samples_fade():
+    once = PopArt.fresh(2).updated(jnp.array([1.0, 2.0, 50.0]), task([0, 0, 1]))
+    np.testing.assert_array_equal(once.deviation, [1, 1])
+    late = PopArt(jnp.zeros(2), jnp.ones(2), jnp.full(2, 1e6))
+    after = late.updated(jnp.array([10.0]), task([0]))
+    np.testing.assert_allclose(after.mean, [0.01, 0])
+    np.testing.assert_allclose(after.variance, [1 + 1e-3 * (-1 + 0.999 * 100), 1], rtol=1e-5)
 
 
 def test_values_stay_as_they_are_when_their_units_change():
@@ -43,8 +54,8 @@ def test_values_stay_as_they_are_when_their_units_change():
     network = jax.tree.map(
         lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), network
     )
-    before = PopArt(jnp.array([1.0, -50.0]), jnp.array([5.0, 2600.0]), jnp.ones(2))
-    after = PopArt(jnp.array([3.0, 900.0]), jnp.array([9.5, 1e6]), jnp.ones(2))
+    before = PopArt(jnp.array([1.0, -50.0]), jnp.array([4.0, 100.0]), jnp.full(2, 99.0))
+    after = PopArt(jnp.array([3.0, 900.0]), jnp.array([0.5, 1.9e5]), jnp.full(2, 99.0))
     x = jax.random.normal(jax.random.key(2), (40, 5)).at[:, 1:3].set(task([0, 1] * 20))
     of = task_of(x, network.heads)
     np.testing.assert_array_equal(of, x[:, 1:3])

@@ -211,7 +211,8 @@ def check_command(options: argparse.Namespace, _: Any) -> int:
         domains = [problem.target] if same else [problem.source, problem.target]
     else:
         domains = [Domain(name)]
-    findings = [finding for domain in domains for finding in examine(domain)]
+    alone = dict.fromkeys(one for domain in domains for one in domain.apart())
+    findings = [finding for domain in alone for finding in examine(domain)]
     for finding in findings:
         print(
             f"{'ok  ' if finding.held else 'FAIL'}  {finding.claim}"

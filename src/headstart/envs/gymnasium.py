@@ -265,9 +265,12 @@ class GymnasiumEngine(Engine):
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._seeds[:] = state["seeds"]
         ends = np.cumsum(state["lengths"])
+        seen = state.get("seen")
         for row, (end, length) in enumerate(zip(ends, state["lengths"], strict=True)):
+            if seen is not None and not seen[row].any():  # it has not begun
+                continue
             self._start(row)
             for action in state["actions"][end - length : end]:
                 self._act(row, action)
         now = self._digests()
-        self.alike = bool((now == state.get("seen", now)).all())
+        self.alike = seen is None or bool((now == seen).all())

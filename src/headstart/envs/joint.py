@@ -21,6 +21,7 @@ from gymnasium import spaces
 from jaxtyping import Array, PRNGKeyArray
 
 from headstart.envs.environment import Environment
+from headstart.envs.goals import Goals
 from headstart.envs.jax_env import JaxEnvironment, element
 from headstart.envs.ledger import Tally
 from headstart.envs.spec import ACTION_MASK, MASK, Group, Obs, actions_of, grouped, groups_of
@@ -36,6 +37,9 @@ from headstart.problem.distributions import Product
 from headstart.problem.domain import TASK, Domain, labels_of
 from headstart.problem.parameter import Parameter
 from headstart.pytree import PyTree
+
+LONGEST = 2**31 - 1
+"""Steps that an episode in compiled code may be told to have."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,13 @@ class Joint(Environment):
     @property
     def action_names(self) -> tuple[str, ...]:
         return self.environments[0].action_names if self._same_actions else ()
+
+    @property
+    def goals(self) -> Goals | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where all have the same."""
+        first, *others = self.environments
+        alike = all(other.goals == first.goals for other in others)
+        return first.goals if alike and self._same_observations else None
 
     @cached_property
     def _same_observations(self) -> bool:
@@ -240,7 +251,12 @@ class JointJaxEnvironment(Joint, JaxEnvironment):
         return self._switch(p, observed)
 
     def limit(self, p: Mapping[str, Array]) -> Array:
-        return jnp.array([min(h, 2**31 - 1) for h in self.horizons])[p[TASK].astype(int)]
+        def own(k: int, environment: JaxEnvironment) -> Array:
+            limit = environment.limit(self._own(k, p))
+            limit = min(limit, LONGEST) if isinstance(limit, int) else limit
+            return jnp.minimum(jnp.asarray(limit, jnp.int32), min(self.horizons[k], LONGEST))
+
+        return self._switch(p, own)
 
     def picture(self, state: PyTree, p: Mapping[str, float]) -> np.ndarray | Array | None:
         k = int(p[TASK])

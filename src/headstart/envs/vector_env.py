@@ -430,7 +430,13 @@ def _named(
             )
     if seen:
         groups = {**groups, "state": replace(plain, names=seen)}
-    return groups, replace(actions, names=done, masked=ACTION_MASK in groups)
+    masked = ACTION_MASK in groups and actions.discrete and not actions.shape
+    if masked and groups[ACTION_MASK].shape != (actions.width,):
+        raise HeadstartError(
+            f"{environment.name} has {actions.width} actions, and {ACTION_MASK}, which is to tell "
+            f"which of them there are, is {groups[ACTION_MASK]}: give it one entry for each"
+        )
+    return groups, replace(actions, names=done, masked=masked)
 
 
 def _described(actions: Actions) -> Group:

@@ -67,9 +67,10 @@ class Hindsight:
         return Transition(obs, window.action, reward, next_obs, terminated, truncated)
 
     def held(
-        self, backup: Float[Array, " batch"], discount: float, scale: float
+        self, backup: Float[Array, " batch"], discount: float, scale: float, soft: bool = False
     ) -> Float[Array, " batch"]:
-        """Backups within what a return can be, of rewards times `scale`."""
+        """Backups within what a return can be, of rewards times `scale`; soft ones count entropy
+        too, and may be more."""
         if not self.clipped:
             return backup
         steps = self.horizon if discount == 1 else 1 / (1 - discount)
@@ -77,7 +78,7 @@ class Hindsight:
         if self.goals.ends:  # perhaps after one step
             once = tuple(scale * reward for reward in self.goals.rewards)
             least, most = min(least, once[0]), max(most, once[1])
-        return jnp.clip(backup, least, most)
+        return jnp.clip(backup, least, jnp.inf if soft else most)
 
     def _achieved(
         self, replay: Replay, places: Places, key: PRNGKeyArray
@@ -101,7 +102,7 @@ class Hindsight:
         self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
     ) -> Int[Array, " batch"]:
         """Rows after these up to the last of their episodes, or the newest."""
-        ahead = jnp.arange(self.horizon)[:, None]
+        ahead = jnp.arange(self._longest(replay))[:, None]
         ages = age[None] + ahead
         last = self._ends(replay, ages, env) | jnp.greater_equal(ages, replay.filled - 1)
         return jnp.argmax(last, axis=0)
@@ -110,9 +111,13 @@ class Hindsight:
         self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
     ) -> Int[Array, " batch"]:
         """Rows before these from the first of their episodes, or the oldest."""
-        back = jnp.arange(self.horizon)[:, None]
+        back = jnp.arange(self._longest(replay))[:, None]
         before = age[None] - back - 1
         return jnp.argmax((before < 0) | self._ends(replay, before, env), axis=0)
+
+    def _longest(self, replay: Replay) -> int:
+        """Steps of an episode that there may be."""
+        return min(self.horizon, replay.slots)
 
     def _ends(
         self, replay: Replay, ages: Int[Array, "time batch"], env: Int[Array, " batch"]

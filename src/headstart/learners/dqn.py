@@ -260,7 +260,8 @@ class DQN:
             led_to = slow[rows, jnp.argmax(values, axis=-1)]
         backup = self.reward_scale * batch.reward + batch.discount * led_to
         if hooks.hindsight is not None:
-            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
+            soft = self.temperature > 0
+            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale, soft)
 
         if popart is not None:
             after = popart.updated(backup, unit)

@@ -21,36 +21,39 @@ PACE = 1e-3
 """How far statistics move with a batch, once they have seen enough."""
 SMALLEST, LARGEST = 1e-4, 1e6
 """Of σ."""
+ENOUGH = 32
+"""Samples of a task from which on its σ is known."""
 
 
 class PopArt(eqx.Module):
     """The statistics of every task."""
 
     mean: Float[Array, " task"]
-    square: Float[Array, " task"]
-    """The mean of squares."""
+    variance: Float[Array, " task"]
     count: Float[Array, " task"]
-    """Batches that the task was in."""
+    """Of samples."""
 
     @staticmethod
     def fresh(tasks: int) -> "PopArt":
-        return PopArt(jnp.zeros(tasks), jnp.ones(tasks), jnp.zeros(tasks))
+        return PopArt(jnp.zeros(tasks), jnp.zeros(tasks), jnp.zeros(tasks))
 
     @property
     def deviation(self) -> Float[Array, " task"]:
-        variance = jnp.maximum(self.square - self.mean**2, SMALLEST**2)
-        return jnp.clip(jnp.sqrt(variance), SMALLEST, LARGEST)
+        """σ; 1 of a task that was hardly seen."""
+        found = jnp.clip(jnp.sqrt(self.variance), SMALLEST, LARGEST)
+        return jnp.where(self.count < ENOUGH, 1.0, found)
 
     def updated(self, backup: Float[Array, " batch"], task: Float[Array, "batch task"]) -> "PopArt":
-        """After a batch of backups, each of a task given as one-hot: a plain mean at first."""
+        """After a batch of backups, each of a task given as one-hot: the statistics of all at
+        first, and later those of the last ones."""
         number = task.sum(0)
-        seen = number > 0
-        count = self.count + seen
-        pace = jnp.where(seen, jnp.maximum(1 / jnp.maximum(count, 1), PACE), 0.0)
-        number = jnp.maximum(number, 1.0)
-        mean = self.mean + pace * (backup @ task / number - self.mean)
-        square = self.square + pace * (backup**2 @ task / number - self.square)
-        return PopArt(mean, square, count)
+        total = jnp.maximum(number, 1.0)
+        mean = backup @ task / total
+        spread = (backup - task @ mean) ** 2 @ task / total
+        pace = jnp.maximum(number / jnp.maximum(self.count + number, 1.0), PACE) * (number > 0)
+        apart = mean - self.mean
+        variance = self.variance + pace * (spread - self.variance + (1 - pace) * apart**2)
+        return PopArt(self.mean + pace * apart, variance, self.count + number)
 
     def normalised(
         self, value: Float[Array, " batch"], task: Float[Array, "batch task"]

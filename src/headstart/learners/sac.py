@@ -335,7 +335,7 @@ class SAC:
         soft_value = soft_value if popart is None else popart.restored(soft_value, unit)
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
         if hooks.hindsight is not None:
-            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale)
+            backup = hooks.hindsight.held(backup, self.discount, self.reward_scale, soft=True)
 
         if popart is not None:
             after = popart.updated(backup, unit)

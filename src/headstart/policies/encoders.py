@@ -330,6 +330,11 @@ def encoders_for(
                 f"encoders are given as group=name, got {group!r}: {spec.name} shows the groups "
                 f"{', '.join(spec.groups)}"
             )
+    if named.get(ACTION_MASK, "identity") != "identity":
+        raise HeadstartError(
+            f"{ACTION_MASK} tells which actions there are, and is read as it is: leave it out of "
+            "learner.encoders"
+        )
     kinds = {name: named.get(name, usual[name]) for name in sorted(read)}
     return Encoders(
         {

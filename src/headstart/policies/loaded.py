@@ -10,6 +10,7 @@ from headstart.envs.spec import CONTEXT, SKILL, Obs, observed
 from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError, unknown
 from headstart.policies.policy import TAKE_OUT_ONE, ActorPolicy, act
+from headstart.problem.domain import TASK
 
 
 class LoadedPolicy:
@@ -83,6 +84,9 @@ class LoadedPolicy:
             raise unknown("parameter that the policy is shown", name, names)
         numbers: list[np.ndarray] = []
         for one in self._told:
+            if self._lacks(one, shown):
+                numbers.append(np.zeros(len(one.names), np.float32))
+                continue
             if one.name not in shown:
                 raise HeadstartError(
                     f"the policy is shown {', '.join(names)}: say what each is, as in "
@@ -91,3 +95,19 @@ class LoadedPolicy:
             one.check(shown[one.name])
             numbers.append(one.alone(shown[one.name]))
         return {CONTEXT: np.concatenate(numbers)} if numbers else {}
+
+    def _lacks(self, one: Told, shown: Mapping[str, float | str]) -> bool:
+        """Whether the task of a mixture that is told has no such parameter.
+
+        Raises:
+            HeadstartError: it has none, and a value is given.
+        """
+        task = shown.get(TASK)
+        if not one.of or (task is None and one.name in shown):
+            return False
+        tasks = [number for number, _ in one.of]
+        if task in tasks:
+            return False
+        if one.name in shown:
+            raise HeadstartError(f"task {task} has no {one.name}: leave it out")
+        return True

@@ -320,7 +320,7 @@ def described_spaces(knowledge: Knowledge) -> tuple[dict[str, Group], Actions]:
     try:
         groups = {name: _group(table) for name, table in stated["groups"].items()}
         return groups, _actions(stated["actions"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
 
 
@@ -352,6 +352,10 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         if not (0 <= first <= MOST and 0 <= tasks <= MOST_CHOICES):
             raise ValueError(f"heads {first}, {tasks}")
         heads = (first, tasks) if tasks else None
+        mask = groups.get(ACTION_MASK)
+        masked = mask is not None and kinds[ACTION_MASK] == "identity"
+        if actions.masked and not (masked and mask and mask.shape == (actions.width,)):
+            raise ValueError("actions are masked, and no mask of them is read as it is")
         hidden, size = tuple(map(int, stated["hidden"])), int(stated["memory_size"])
         _check_sizes(groups, actions, (*hidden, size + 1))
 
@@ -372,7 +376,7 @@ def policy_from(knowledge: Knowledge, trusted: Sequence[str] = ()) -> ActorPolic
         # What is claimed is held against what is there before any of it is made.
         check_fits(eqx.filter_eval_shape(built_from, key), knowledge)
         policy = built_from(key)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise KnowledgeError(f"the knowledge's metadata describes no policy: {error!r}") from None
     return grafted(policy, knowledge)
 
@@ -434,13 +438,17 @@ def _group(table: dict[str, Any]) -> Group:
     told = tuple(_told(one) for one in table.get("told", ()))
     if high:  # as it was saved before parameters were told in several forms
         told = tuple(map(Told, names, ["number"] * len(names), low, high))
+    known = [one.name for one in told]
+    if told and (sum(len(one.names) for one in told) != shape[0] or len(set(known)) < len(known)):
+        raise ValueError(f"{len(told)} parameters are told as {shape[0]} numbers")
     return Group(shape, table["kind"], choices, names=names, low=low, told=told)
 
 
 def _told(table: dict[str, Any]) -> Told:
     texts = tuple((float(value), str(text)) for value, text in table["texts"])
     form, low, high = str(table["form"]), float(table["low"]), float(table["high"])
-    if form not in FORMS or (high - low > MOST_CHOICES and form == "one-hot"):
+    few = form != "one-hot" or high - low < MOST_CHOICES
+    if form not in FORMS or not (low < high and few) or (form == "text" and not texts):
         raise ValueError(f"form {form!r} from {low} to {high}")
     of = tuple((int(task), str(name)) for task, name in table["of"])
     return Told(str(table["name"]), form, low, high, texts, of)

@@ -204,17 +204,18 @@ def mixture(
     if not tasks or any(task.tasks for task in tasks):
         raise HeadstartError(f"a mixture is made of one or more plain domains, got {len(tasks)}")
     numbers = [1.0] * len(tasks) if weights is None else list(weights)
-    fits = [isinstance(w, int | float) and not isinstance(w, bool) and w >= 0 for w in numbers]
+    fits = [is_weight(w) for w in numbers]
     if len(numbers) != len(tasks) or not all(fits) or not 0 < sum(numbers) < math.inf:
         raise HeadstartError(
             f"the weights of {len(tasks)} domains must be as many numbers ≥ 0, one of them above "
             f"0, got {numbers}"
         )
     total = sum(numbers)
-    own: dict[str, list[str]] = {"shows": list(shows), "shows_critic": list(shows_critic)}
+    pair = ("shows", shows), ("shows_critic", shows_critic)
+    own = {kind: list(_names(kind, names)) for kind, names in pair}
     if len(tasks) == 1:
         only = tasks[0].showing([*tasks[0].shows, *shows], [*tasks[0].shows_critic, *shows_critic])
-        return only.lasting(horizon or only.horizon)
+        return only.lasting(only.horizon if horizon is None else horizon)
     drawn = Choice(tuple(range(len(tasks))), tuple(w / total for w in numbers))
     parameters: dict[str, object] = {TASK: drawn}
     labels = labels_of(tasks)
@@ -225,6 +226,11 @@ def mixture(
     joined = "+".join(labels)
     made = Domain.of(joined, parameters, own["shows"], own["shows_critic"], horizon)
     return _changed(made, tasks=tuple(task.with_only({}).showing() for task in tasks))
+
+
+def is_weight(x: object) -> bool:
+    """Whether it is a number ≥ 0 that can be computed with."""
+    return isinstance(x, int | float) and not isinstance(x, bool) and 0 <= x < 1e300
 
 
 def _set(domain: Domain, **fields: object) -> None:

@@ -169,10 +169,10 @@ def _domain(table: object, place: str, source: Domain | None = None) -> Domain:
             near = difflib.get_close_matches("environment", parameters, cutoff=0.8)[0]
             raise unknown("key", near, ["environment"])
         if environment is None and source is not None and source.tasks:
-            own: dict[str, Any] = {"shows": source.shows, "horizon": source.horizon}
+            own: dict[str, Any] = {name: getattr(source, name) for name in OWN}
             own |= {name: parameters.pop(name) for name in OWN if name in parameters}
             drawn = source.with_parameters(**parameters)
-            return drawn.showing(own["shows"], own.get("shows_critic", ())).lasting(own["horizon"])
+            return drawn.showing(own["shows"], own["shows_critic"]).lasting(own["horizon"])
         if not isinstance(environment, str):
             raise HeadstartError('names no environment: add environment = "hopper"')
         if "declares" in parameters:

@@ -27,6 +27,8 @@ def rows(results: Results, problem: TransferProblem) -> list[dict[str, Any]]:
     not vary what is swept, or all tasks are of one kind."""
     if not problem.sweep or not set(problem.source.varied):
         return []
+    if {one.environment for one in problem.source.apart()} != {problem.target.environment}:
+        return []
     nominal = {name: p.nominal for name, p in envs.of(problem.source.apart()[0]).parameters.items()}
     if not problem.sweep.keys() <= nominal.keys():
         return []

@@ -159,7 +159,14 @@ def _check_spaces(
         except HeadstartError as why:
             if problem.graft:  # what it says is wrong
                 raise
-            raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}") from None
+            task = problem.target.environment in [one.environment for one in problem.source.tasks]
+            mend = (
+                "; to be one task of the source's mixture, leave environment out of [target], "
+                "and say task = its number"
+                if task
+                else ""
+            )
+            raise HeadstartError(f"{unlike}; it cannot be grafted either: {why}{mend}") from None
         if remembers(learner) or vars(learner).get("encoders"):
             raise HeadstartError(
                 f"{unlike}; policies with a memory or encoders of one's own are not grafted: leave "
