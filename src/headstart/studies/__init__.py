@@ -36,8 +36,6 @@ STUDIES = {
     "primacy": "Too many gradient steps on the first hundred transitions, and resets",
     "smerl-obstacle": "Five ways to solve the source, and then an obstacle on one of them",
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
-    "bit-flip": "Hindsight on bits that random actions never get right, from 5 to 40 of them",
-    "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
     "reward-scales": "Tasks that are paid 0.01, 1 and 100 a step, learned together",
     "runner-directions": "Eight directions learned together, each alone, and those in between",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
