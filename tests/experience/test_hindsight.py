@@ -88,7 +88,8 @@ def test_a_share_is_told_another_goal_and_the_rest_is_as_it_was():
         np.testing.assert_array_equal(one[:, same], before[:, same])
 
 
-def test_rewards_and_ends_are_those_that_the_environment_would_have_given():
+@pytest.mark.parametrize("strategy", ["future", "random"])
+def test_rewards_and_ends_are_those_that_the_environment_would_have_given(strategy):
     domain = Domain("bit-flip", bits=3)
     running = envs.start(domain, 8, 0)
     policy = UniformPolicy(running.spec.actions)
@@ -98,14 +99,14 @@ def test_rewards_and_ends_are_those_that_the_environment_would_have_given():
     goals = running.spec.goals
     places = replay.places(2048, 1, jax.random.key(1))
     before = replay.transitions_at(places)
-    told = Hindsight(goals, 3)(replay, places, before, jax.random.key(2))
+    told = Hindsight(goals, 3, strategy)(replay, places, before, jax.random.key(2))
     bits, wanted = (np.asarray(told.next_obs[name][0]) for name in (ACHIEVED, DESIRED))
     met = (bits == wanted).all(-1)
     np.testing.assert_array_equal(told.reward[0], np.where(met, 0.0, -1.0))
     np.testing.assert_array_equal(told.terminated[0], met)
     was, ends = before.terminated[0] | before.truncated[0], told.terminated[0] | told.truncated[0]
     np.testing.assert_array_equal(ends, was | met)  # nothing follows where nothing followed
-    assert 0.3 < met.mean() < 0.9
+    assert 0.1 < met.mean() < 0.9
 
 
 def test_an_end_for_another_reason_stays_one():

@@ -219,3 +219,30 @@ def test_the_entropy_of_each_state():
 def test_an_actor_refuses_actions_of_another_kind(kind, actions):
     with pytest.raises(HeadstartError, match="does not choose .*: use another learner"):
         kind(1, actions, (4,), KEY)
+
+
+@pytest.mark.parametrize("kind", [GreedyActor, CategoricalActor])
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_an_action_that_is_not_there_is_never_drawn(kind, temperature):
+    """The features begin with the mask; the others are drawn as often as without the absent one."""
+    actor = kind(5, Actions((), (3,), masked=True), (), KEY)
+    x = jnp.array([1.0, 0.0, 1.0, 0.3, -0.7])
+    if kind is GreedyActor:
+        actor = eqx.tree_at(
+            lambda a: (a.epsilon, a.temperature),
+            actor,
+            (jnp.float32(0.5), jnp.float32(temperature)),
+        )
+    drawn = np.asarray(actor.sample(jnp.tile(x, (20_000, 1)), jax.random.key(1)))
+    assert set(drawn) == {0, 2}
+    outputs = actor.outputs(x[None])[0]
+    assert actor.mode(x[None])[0] == (0 if outputs[0] > outputs[2] else 2)
+    assert outputs[1] < -1e8
+    if kind is GreedyActor and not temperature:
+        best = int(actor.mode(x[None])[0])
+        assert (drawn == best).mean() == pytest.approx(0.75, abs=0.02)
+    entropy = actor.entropy(x[None], KEY)[0]
+    assert 0 < entropy <= np.log(2) + 1e-6
+    if kind is CategoricalActor:  # which PPO learns from
+        slope = jax.grad(lambda x: actor.entropy(x[None], KEY)[0])(x)
+        assert np.isfinite(slope).all()
