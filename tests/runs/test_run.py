@@ -220,7 +220,7 @@ def test_the_result_has_the_stated_keys(tmp_path):
     assert table["seed"] == 0
     assert table["source"].keys() >= {"steps", "episodes"}
     assert table["target"].keys() == {"observations", "steps", "episodes"}
-    measured = {"returns", "sampled", "source", "entropy"}
+    measured = {"returns", "sampled", "source", "entropy", "success"}
     assert table["shots"][0].keys() == {"episodes", "steps"} | measured
     drawn, likely = table["shots"][0]["sampled"], table["shots"][0]["returns"]
     assert len(drawn) == len(likely)

@@ -9,9 +9,12 @@ from headstart.runs.trace import trace
 from headstart.testing import check_environment, examine
 from headstart.testing.finding import Finding
 
+# One of MinAtar's games stands for all, which are written once.
+NAMES = [n for n in envs.ENVIRONMENTS if not n.startswith("minatar") or n == "minatar-breakout"]
+
 
 @pytest.mark.learns
-@pytest.mark.parametrize("name", [*envs.ENVIRONMENTS, "probes:Track", "gym:CartPole-v1"])
+@pytest.mark.parametrize("name", [*NAMES, "probes:Track", "gym:CartPole-v1"])
 def test_what_is_registered_keeps_what_it_declares(name):
     findings = examine(Domain(name))
     assert [f for f in findings if not f.held] == []

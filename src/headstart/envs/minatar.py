@@ -68,7 +68,8 @@ class MinAtar(JaxEnvironment):
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        return {"sticky": Parameter(STICKY, 0.0, 1.0, "probability", "that an action is repeated")}
+        text = "that the action before is repeated"
+        return {"sticky": Parameter(STICKY, 0.0, 1.0, "probability", text, rare=True)}
 
     @cached_property
     def observation_space(self) -> spaces.Box:

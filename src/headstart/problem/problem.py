@@ -161,13 +161,17 @@ def _domain(table: object, place: str, source: Domain | None = None) -> Domain:
     if not isinstance(table, Mapping):
         raise HeadstartError(f"[{place}] must be a table with an environment, got {table!r}")
     parameters: dict[str, Any] = dict(table)
+    environment = parameters.pop("environment", None)
+    near = difflib.get_close_matches("environment", parameters, cutoff=0.8)
+    if environment is None and near:
+        raise unknown(f"key of [{place}]", near[0], ["environment"])
+    if "declares" in parameters:
+        raise unknown(f"key of [{place}]", "declares", ["parameters"])
     try:
+        if "tasks" in parameters and environment is not None:
+            raise HeadstartError("is an environment or a mixture of tasks: leave one of them out")
         if "tasks" in parameters:
             return _mixture(parameters, place)
-        environment = parameters.pop("environment", None)
-        if environment is None and difflib.get_close_matches("environment", parameters, cutoff=0.8):
-            near = difflib.get_close_matches("environment", parameters, cutoff=0.8)[0]
-            raise unknown("key", near, ["environment"])
         if environment is None and source is not None and source.tasks:
             own: dict[str, Any] = {name: getattr(source, name) for name in OWN}
             own |= {name: parameters.pop(name) for name in OWN if name in parameters}
@@ -175,8 +179,6 @@ def _domain(table: object, place: str, source: Domain | None = None) -> Domain:
             return drawn.showing(own["shows"], own["shows_critic"]).lasting(own["horizon"])
         if not isinstance(environment, str):
             raise HeadstartError('names no environment: add environment = "hopper"')
-        if "declares" in parameters:
-            raise unknown("key", "declares", ["parameters"])
         return Domain(environment, declares=parameters.pop("parameters", None), **parameters)
     except HeadstartError as error:
         raise HeadstartError(f"[{place}] {error}") from None
