@@ -276,4 +276,8 @@ def _middle(name: str, distribution: Distribution) -> float:
 
 
 def _show(distribution: Distribution) -> str:
+    if isinstance(distribution, Choice):
+        alike = len(set(distribution.probs)) == 1
+        pairs = zip(distribution.values, distribution.probs, strict=True)
+        return "one of " + ", ".join(f"{v:g}" + ("" if alike else f" ({p:.0%})") for v, p in pairs)
     return f"{distribution.mean:g}" if isinstance(distribution, Fixed) else str(distribution)
