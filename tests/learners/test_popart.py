@@ -8,10 +8,10 @@ import pytest
 from headstart import envs
 from headstart.errors import HeadstartError
 from headstart.learners.dqn import DQN
-from headstart.learners.popart import PopArt, task_of
+from headstart.learners.popart import PopArt
 from headstart.learners.sac import SAC
 from headstart.learners.train import train
-from headstart.policies.networks import MLP
+from headstart.policies.networks import MLP, task_of
 from headstart.policies.policy import policy_from
 from headstart.problem import Domain, mixture
 from headstart.runs.metering import CountedSource

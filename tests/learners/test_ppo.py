@@ -11,11 +11,11 @@ from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.experience.transition import Rollout, Transition
 from headstart.experience.unroll import begin, episodes, returns, unroll
 from headstart.learners.learner import NO_HOOKS, Progress
+from headstart.learners.popart import rescaled
 from headstart.learners.ppo import (
     PPO,
     ActorCritic,
     _prepared,
-    _rescaled,
     advantages,
     clipped_surrogate,
 )
@@ -95,7 +95,7 @@ def test_rescaling_keeps_what_the_critic_says():
     value = SMALL.init(CHOICE, jax.random.key(0)).critic.value
     x = jax.random.normal(jax.random.key(1), (5, 3))
     before = value(x)[:, 0] * 2.0 + 7.0
-    after = _rescaled(value, jnp.array(2.0 / 3.0), jnp.array((7.0 - 1.0) / 3.0))(x)[:, 0]
+    after = rescaled(value, jnp.array(2.0 / 3.0), jnp.array((7.0 - 1.0) / 3.0))(x)[:, 0]
     np.testing.assert_allclose(after * 3.0 + 1.0, before, rtol=1e-5)
 
 

@@ -5,7 +5,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -112,48 +112,41 @@ def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) 
 
 def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
     name, _, form = item.rpartition(":")
-    shared = {
-        own: [(p.task, full) for full, p in parameters.items() if _own_name(full, p) == own]
-        for own in (item, name)
-    }
-    if item in parameters or shared[item]:
+    if _meant(parameters, item):
         name, form = item, ""
-    elif name not in parameters and not shared[name]:
+    elif not _meant(parameters, name):
         raise unknown(f"parameter of {whose} to show", item, parameters)
     elif form not in FORMS:
         raise unknown(f"form of {name}", form, FORMS)
-    if shared[name]:  # by tasks of a mixture
-        every = [parameters[full] for _, full in shared[name]]
-        low, high = min(p.low for p in every), max(p.high for p in every)
-        texts = tuple(dict.fromkeys(text for p in every for text in p.texts))
-        it = replace(every[0], low=low, high=high, texts=texts)
-        of = tuple((int(task or 0), full) for task, full in shared[name])
-        return _checked(Told(name, form or it.form, low, high, texts, of), it, whose)
-    form = form or parameters[name].form
-    it = parameters[name]
-    if it.task is not None:
-        return _checked(Told(name, form, it.low, it.high, it.texts, ((it.task, name),)), it, whose)
-    return _checked(Told(name, form, float(it.low), float(it.high), it.texts), it, whose)
-
-
-def _checked(told: Told, it: Parameter, whose: str) -> Told:
-    name, form = told.name, told.form
-    if form == "one-hot" and not (it.integer and it.high - it.low < MOST_CHOICES):
+    meant = _meant(parameters, name)
+    every = list(meant.values())
+    form = form or every[0].form
+    low, high = float(min(p.low for p in every)), float(max(p.high for p in every))
+    texts = tuple(dict.fromkeys(text for p in every for text in p.texts))
+    if form == "one-hot" and not (every[0].integer and high - low < MOST_CHOICES):
         raise HeadstartError(
             f"{whose}.{name} is not one of a few whole numbers, so it cannot be shown as one-hot: "
             f"show it as {name}:number"
         )
-    if form == "text" and not it.texts:
+    if form == "text" and not texts:
         raise HeadstartError(
             f"{whose}.{name} has no texts: give the tasks of a mixture a text each, or show it as "
             f"{name}:number"
         )
-    return told
+    of = tuple((p.task, full) for full, p in meant.items() if p.task is not None)
+    return Told(name, form, low, high, texts, of)
 
 
-def _own_name(full: str, parameter: Parameter) -> str | None:
-    """What a task of a mixture calls its parameter."""
-    return None if parameter.task is None else full.rpartition(".")[2]
+def _meant(parameters: Mapping[str, Parameter], name: str) -> dict[str, Parameter]:
+    """Which parameters a domain means: the one of this name, or those that tasks of a mixture call
+    so."""
+    if name in parameters:
+        return {name: parameters[name]}
+    return {
+        full: p
+        for full, p in parameters.items()
+        if p.task is not None and full.rpartition(".")[2] == name
+    }
 
 
 class Shown:

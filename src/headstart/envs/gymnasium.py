@@ -128,17 +128,7 @@ def _goals(name: str, env: gymnasium.Env[Any, Any]) -> Goals | None:
             "place of two rewards [2]: let it compute many at once"
         )
     ends = ended is not None and bool(np.all(ended(two[0], two[0], {})))
-    return Asked(_Computed(reward), ends=ends)
-
-
-class _Computed:
-    """`compute_reward` without its last argument."""
-
-    def __init__(self, reward: Callable[..., Any]):
-        self._reward = reward
-
-    def __call__(self, achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        return self._reward(achieved, goal, {})
+    return Asked(lambda achieved, goal: reward(achieved, goal, {}), ends=ends)
 
 
 def _close(envs: list[gymnasium.Env]) -> None:

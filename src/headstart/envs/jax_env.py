@@ -21,6 +21,7 @@ from headstart.envs.vector_env import (
     Scanned,
     Step,
     TimeStep,
+    below,
     rng_from_array,
     rng_to_array,
     shown_of,
@@ -184,9 +185,7 @@ class JaxVectorEnv(AbstractVectorEnv):
         self._rng = rng_from_array(state["rng"])
         self._key = jax.random.wrap_key_data(jnp.asarray(state["key"]))
         self._count = int(state["count"])
-        prefix = "running."
-        inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        self._running = load_leaves(self._running, inner, "the checkpoint")
+        self._running = load_leaves(self._running, below("running.", state), "the checkpoint")
 
     def start_from(self, obs: Obs) -> np.ndarray:
         if not self.environment.starts_from_observations:

@@ -24,16 +24,26 @@ from headstart.envs.environment import Environment
 from headstart.envs.goals import Goals
 from headstart.envs.jax_env import JaxEnvironment, element
 from headstart.envs.ledger import Tally
-from headstart.envs.spec import ACTION_MASK, MASK, Group, Obs, actions_of, grouped, groups_of
+from headstart.envs.spec import (
+    ACTION_MASK,
+    MASK,
+    Actions,
+    Group,
+    Obs,
+    actions_of,
+    grouped,
+    groups_of,
+)
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
     Step,
+    below,
     rng_from_array,
     rng_to_array,
     shown_of,
+    with_rows,
 )
 from headstart.errors import HeadstartError, SimulationError
-from headstart.problem.distributions import Product
 from headstart.problem.domain import TASK, Domain, labels_of
 from headstart.problem.parameter import Parameter
 from headstart.pytree import PyTree
@@ -123,6 +133,11 @@ class Joint(Environment):
         return [groups_of(e.name, e.observation_space) for e in self.environments]
 
     @cached_property
+    def _actions(self) -> list[Actions]:
+        """Of each environment."""
+        return [actions_of(e.name, e.action_space) for e in self.environments]
+
+    @cached_property
     def padded(self) -> dict[str, tuple[int, ...]]:
         """The shape of every group that is large enough for all of them."""
         return {
@@ -140,11 +155,10 @@ class Joint(Environment):
             for own, groups in zip(found, self._groups, strict=True):
                 there = [np.arange(s[-1]) < groups[n].shape[-1] for n, s in self.padded.items()]
                 own[MASK] = np.concatenate(there).astype(np.float32)
-        spaces_ = [e.action_space for e in self.environments]
-        if all(isinstance(space, spaces.Discrete) for space in spaces_) and not self._same_actions:
-            counts = [int(cast(Any, space).n) for space in spaces_]
-            for own, n in zip(found, counts, strict=True):
-                own[ACTION_MASK] = (np.arange(max(counts)) < n).astype(np.float32)
+        if isinstance(self.action_space, spaces.Discrete) and not self._same_actions:
+            most = np.arange(self.action_space.n)
+            for own, actions in zip(found, self._actions, strict=True):
+                own[ACTION_MASK] = (most < actions.choices[0]).astype(np.float32)
         return found
 
     @cached_property
@@ -169,12 +183,12 @@ class Joint(Environment):
     def action_space(self) -> spaces.Space[Any]:  # pyright: ignore
         if self._same_actions:
             return self.environments[0].action_space
-        found = [actions_of(e.name, e.action_space) for e in self.environments]
         if all(isinstance(e.action_space, spaces.Discrete) for e in self.environments):
-            return spaces.Discrete(max(one.choices[0] for one in found))
+            return spaces.Discrete(max(one.choices[0] for one in self._actions))
         if all(isinstance(e.action_space, spaces.Box) for e in self.environments):
-            return spaces.Box(-1.0, 1.0, (max(one.width for one in found),), np.float32)
-        listed = ", ".join(f"{n} takes {a}" for n, a in zip(self.labels, found, strict=True))
+            return spaces.Box(-1.0, 1.0, (max(one.width for one in self._actions),), np.float32)
+        pairs = zip(self.labels, self._actions, strict=True)
+        listed = ", ".join(f"{label} takes {actions}" for label, actions in pairs)
         raise HeadstartError(
             f"a mixture's actions are all one choice, or all numbers, or all the same: {listed}"
         )
@@ -198,12 +212,14 @@ class Joint(Environment):
         """Rows of a policy's actions as one environment's policy would choose them."""
         if self._same_actions:
             return action
-        own = actions_of(self.labels[task], self.environments[task].action_space)
+        own = self._actions[task]
         return xp.minimum(action, own.choices[0] - 1) if own.discrete else action[:, : own.width]
 
-    def columns(self, task: int) -> list[int]:
-        """Of the parameters, those of one environment."""
-        return [i for i, p in enumerate(self.parameters.values()) if p.task == task]
+    @cached_property
+    def columns(self) -> list[list[int]]:
+        """Which of the parameters are those of each environment."""
+        tasks = [p.task for p in self.parameters.values()]
+        return [[i for i, t in enumerate(tasks) if t == k] for k in range(len(self.tasks))]
 
 
 def joint(tasks: tuple[Domain, ...], environments: Sequence[Environment]) -> Joint:
@@ -293,9 +309,9 @@ class JointVectorEnv(AbstractVectorEnv):
     environment: Joint
 
     def __init__(self, environment: Joint, domain: Domain, num: int, seed: int, expert: str | None):
-        super().__init__(environment, domain, num, seed, expert)
-        self._task = Product({n: d for n, d in domain.parameters.items() if n == TASK})
         self._inner: list[AbstractVectorEnv] = []
+        super().__init__(environment, domain, num, seed, expert)
+        self._task = domain.parameters.get(TASK)
         for k, own in enumerate(domain.apart()):
             running = environment.environments[k].start(own, num, seed + k)
             running.tally = Tally()  # what it steps is counted here
@@ -311,19 +327,19 @@ class JointVectorEnv(AbstractVectorEnv):
 
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
-        for k, running in enumerate(getattr(self, "_inner", ())):
+        for k, running in enumerate(self._inner):
             running.reseed(seed + k)
 
     def pin(self, values: np.ndarray) -> None:
         super().pin(values)
         for k, running in enumerate(self._inner):
-            every = self.values[:, self.environment.columns(k)]
+            every = self.values[:, self.environment.columns[k]]
             running.pin(every[:, running.columns])
 
     def reset(self, rows: np.ndarray | None = None) -> Obs:
         rows = np.arange(self.num) if rows is None else rows
-        if not self._pinned and self._task.marginals:
-            self.values[rows, 0] = self._task.sample(self._rng, len(rows))[:, 0]
+        if not self._pinned and self._task is not None:
+            self.values[rows, 0] = self._task.sample(self._rng, len(rows))
         self._age[rows], self._over[rows] = 0, False
         found = self._gathered(rows, lambda k, own, at: self._inner[k].reset(own))
         self._read_values()
@@ -354,9 +370,7 @@ class JointVectorEnv(AbstractVectorEnv):
         obs, ended = next_obs, np.flatnonzero(terminated | truncated)
         self._over[stepped[ended]] = True
         if rows is None and len(ended):
-            obs = {name: group.copy() for name, group in next_obs.items()}
-            for name, group in self.reset(ended).items():
-                obs[name][ended] = group
+            obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs)
 
     def scan(self, act: Any, policy: Any, told: Any, memory: Any, steps: int, key: Any) -> None:
@@ -374,8 +388,7 @@ class JointVectorEnv(AbstractVectorEnv):
         self.values[:], self._age[:], self._over[:] = (state[n] for n in ("values", "age", "over"))
         self._rng = rng_from_array(state["rng"])
         for k, running in enumerate(self._inner):
-            prefix = f"{k}."
-            running.restore({n[len(prefix) :]: a for n, a in state.items() if n.startswith(prefix)})
+            running.restore(below(f"{k}.", state))
         self.alike = all(running.alike for running in self._inner)
 
     def picture(self) -> np.ndarray | None:
@@ -396,7 +409,7 @@ class JointVectorEnv(AbstractVectorEnv):
 
     def _read_values(self) -> None:
         for k, running in enumerate(self._inner):
-            self.values[:, self.environment.columns(k)] = running.values
+            self.values[:, self.environment.columns[k]] = running.values
 
 
 def _check_joinable(labels: Sequence[str], found: Sequence[Mapping[str, Group]]) -> None:

@@ -286,11 +286,6 @@ def scaled(low: np.ndarray, high: np.ndarray, action: np.ndarray) -> np.ndarray:
     return np.clip(action, -1.0, 1.0) * half + (low + half)
 
 
-def unscaled(low: Any, high: Any, value: Any) -> Any:
-    """The inverse, by NumPy or JAX: what lies between the bounds, in [−1, 1]."""
-    return 2 * (value - low) / (high - low) - 1
-
-
 def check_alike(source: EnvSpec, target: EnvSpec) -> None:
     """Hold what is observed and done in one domain against the other.
 

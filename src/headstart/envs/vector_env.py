@@ -275,10 +275,7 @@ class HostVectorEnv(AbstractVectorEnv):
         if rows is None:
             ended = np.flatnonzero(terminated | truncated)
             if len(ended):
-                begun = self.reset(ended)
-                obs = {name: group.copy() for name, group in next_obs.items()}
-                for name, group in obs.items():
-                    group[ended] = begun[name]
+                obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs)
 
     def scan(
@@ -297,9 +294,7 @@ class HostVectorEnv(AbstractVectorEnv):
         self._over[:] = state["over"]
         self._rng = rng_from_array(state["rng"])
         self._engine.set_parameters(self._all, self.values)
-        prefix = "engine."
-        inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-        self._engine.restore(inner)
+        self._engine.restore(below("engine.", state))
         self.alike = self._engine.alike
 
     def start_from(self, obs: Obs) -> np.ndarray:
@@ -448,6 +443,19 @@ def to_bounds(space: spaces.Space[Any], action: np.ndarray) -> np.ndarray:
     if not isinstance(space, spaces.Box) or not np.isfinite(space.high).all():
         return action
     return scaled(np.float64(space.low).ravel(), np.float64(space.high).ravel(), action)
+
+
+def with_rows(obs: Obs, rows: np.ndarray, new: Obs) -> Obs:
+    """A copy of observations with some rows replaced."""
+    found = {name: group.copy() for name, group in obs.items()}
+    for name, group in found.items():
+        group[rows] = new[name]
+    return found
+
+
+def below(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {n.removeprefix(prefix): array for n, array in state.items() if n.startswith(prefix)}
 
 
 def rng_to_array(rng: np.random.Generator) -> np.ndarray:

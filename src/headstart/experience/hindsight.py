@@ -10,7 +10,7 @@ what is learned from is told another goal, one that was achieved, and its reward
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from headstart.experience.replay import Places, Replay
 from headstart.experience.transition import Transition
 
 Strategy = Literal["future", "final", "episode", "random"]
-STRATEGIES = ("future", "final", "episode", "random")
+STRATEGIES = get_args(Strategy)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Hindsight:
     goals: Goals
     horizon: int
     """Steps of the longest episode."""
-    strategy: str = "future"
+    strategy: Strategy = "future"
     """Which goals: one achieved later in the episode, at its end, anywhere in it, or in any."""
     share: float = 0.8
     """Of windows that are told another goal."""

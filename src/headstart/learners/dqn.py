@@ -28,12 +28,12 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
-from headstart.learners.pcgrad import joined, projected
-from headstart.learners.popart import PopArt, task_of
+from headstart.learners.pcgrad import by_task, projected
+from headstart.learners.popart import PopArt, in_new_units
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
 from headstart.policies.memory import NoMemory
-from headstart.policies.networks import MLP
+from headstart.policies.networks import MLP, task_of
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
@@ -175,10 +175,14 @@ class DQN:
         """One that starts from this policy, at the learner's α and with a fresh optimiser."""
         temperature = jnp.float32(self.temperature)
         policy = eqx.tree_at(lambda p: p.actor.temperature, policy, temperature)
-        heads = cast(MLP, policy.actor.network).heads if self.heads else None
+        heads = self._heads(policy)
         scales = PopArt.fresh(heads[1] if heads else 1) if self.popart else None
         opt_state = self._optimiser.init(learned_parts(policy))
         return DQNAgent(policy, policy, opt_state, auxiliary, scales)
+
+    def _heads(self, policy: ActorPolicy) -> tuple[int, int] | None:
+        """Where its features tell the task, if each has a head."""
+        return cast(MLP, policy.actor.network).heads if self.heads else None
 
     def behaviour(self, state: OffPolicyState, progress: Progress) -> AbstractPolicy:
         """What to act with while learning: at random first, then ever more greedily, or by α."""
@@ -248,10 +252,8 @@ class DQN:
         opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
         values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
-        policy, told_by = agent.policy, self.heads or self.pcgrad
-        heads = heads_for(dict(policy.groups), policy.encoders) if told_by else None
-        task = task_of(policy.encoders(batch.obs), heads)
-        unit = task if self.heads else jnp.ones_like(task[:, :1])
+        policy, features = agent.policy, agent.policy.encoders(batch.obs)
+        unit = task_of(features, self._heads(policy))
         slow = slow if popart is None else popart.restored(slow, unit)
         if self.temperature:
             log_probs = jax.nn.log_softmax(values / self.temperature)
@@ -264,9 +266,7 @@ class DQN:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale, soft)
 
         if popart is not None:
-            after = popart.updated(backup, unit)
-            agent = _rescaled(agent, popart, after)
-            backup = after.normalised(backup, unit)
+            agent, backup = in_new_units(agent, _valued, backup, unit)
 
         def loss(parts: PyTree, weight: Array):
             (actor, memory, learned), parameters = parts
@@ -295,10 +295,9 @@ class DQN:
         trained = learned_parts(agent.policy)
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         if self.pcgrad:
-            each = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
-            gradients, logs = each(batch.weight[None] * task.T)
+            task = task_of(features, heads_for(dict(policy.groups), policy.encoders))
+            gradients, log = by_task(loss, parts, batch.weight, task)
             gradient = projected(gradients, jax.random.fold_in(key, 3))
-            log = joined(logs)
         else:
             gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)
         step, opt_state = self._optimiser.update(gradient[0], agent.opt_state)
@@ -312,15 +311,9 @@ class DQN:
         return DQNAgent(policy, slow, opt_state, judge, agent.popart), log
 
 
-def _rescaled(agent: DQNAgent, before: PopArt, after: PopArt) -> DQNAgent:
-    """The same values, in other units."""
-
-    def network(agent: DQNAgent) -> tuple[Any, Any]:
-        return agent.policy.actor.network, agent.slow_policy.actor.network
-
-    changed = tuple(before.kept(one, after) for one in network(agent))
-    agent = eqx.tree_at(network, agent, changed)
-    return eqx.tree_at(lambda a: a.popart, agent, after)
+def _valued(agent: DQNAgent) -> list[Any]:
+    """The networks that give values."""
+    return [agent.policy.actor.network, agent.slow_policy.actor.network]
 
 
 def _exploring(actor: Any) -> Any:

@@ -9,6 +9,7 @@ and the sum of all g_i is what is learned from: no task's step undoes what anoth
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,6 +36,25 @@ def projected(gradients: PyTree, key: PRNGKeyArray) -> PyTree:
         return jax.lax.scan(meet, flat[own], jax.random.permutation(key, tasks))[0]
 
     return restored(jax.vmap(kept)(jnp.arange(tasks), jax.random.split(key, tasks)).sum(0))
+
+
+def by_task(
+    loss: Callable[[PyTree, Array], tuple[Array, dict[str, Array]]],
+    parts: PyTree,
+    weight: Float[Array, " batch"],
+    task: Float[Array, "batch task"],
+) -> tuple[PyTree, dict[str, Array]]:
+    """The gradients `[task, ...]` of a loss of parts and of weights of the rows, and its log.
+
+    Args:
+        loss: with its log beside it.
+        parts: that the gradient is of.
+        weight: of each row.
+        task: of each row, as one-hot.
+    """
+    each: Any = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
+    gradients, logs = each(weight[None] * task.T)
+    return gradients, joined(logs)
 
 
 def joined(logs: dict[str, Array]) -> dict[str, Array]:

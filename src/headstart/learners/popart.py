@@ -10,12 +10,16 @@ learned at the same pace, and no task's error drowns another's.
 # JAX leaves types of its functions unknown.
 # pyright: reportUnknownMemberType=false
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from headstart.policies.networks import MLP
+
+Agent = TypeVar("Agent", bound=Any)
 
 PACE = 1e-3
 """How far statistics move with a batch, once they have seen enough."""
@@ -70,21 +74,34 @@ class PopArt(eqx.Module):
 
     def kept(self, network: MLP, after: "PopArt") -> MLP:
         """A network of normalised values whose values stay as they are in the units of `after`."""
-        tasks = len(self.mean)
+        each = network.biases[-1].size // len(self.mean)
         scale = self.deviation / after.deviation
         shift = (self.mean - after.mean) / after.deviation
-        weight, bias = network.weights[-1], network.biases[-1]
-        each = bias.size // tasks
-        scale, shift = jnp.repeat(scale, each), jnp.repeat(shift, each)
-        last = weight * scale[None], bias * scale + shift
-        return eqx.tree_at(lambda n: (n.weights[-1], n.biases[-1]), network, last)
+        return rescaled(network, jnp.repeat(scale, each), jnp.repeat(shift, each))
 
 
-def task_of(
-    x: Float[Array, "... features"], heads: tuple[int, int] | None
-) -> Float[Array, "... task"]:
-    """Which task features are of, as one-hot; always the only one where there are no heads."""
-    if heads is None:
-        return jnp.ones((*x.shape[:-1], 1))
-    first, tasks = heads
-    return jax.nn.one_hot(x[..., first : first + tasks].argmax(-1), tasks)
+def rescaled(network: MLP, scale: Float[Array, "*out"], shift: Float[Array, "*out"]) -> MLP:
+    """The network with its output mapped to `scale · output + shift`, entry by entry or as one."""
+    last = network.weights[-1] * scale.reshape(1, -1), network.biases[-1] * scale + shift
+    return eqx.tree_at(lambda n: (n.weights[-1], n.biases[-1]), network, last)
+
+
+def in_new_units(
+    agent: Agent,
+    networks: Callable[[Agent], list[MLP]],
+    backup: Float[Array, " batch"],
+    task: Float[Array, "batch task"],
+) -> tuple[Agent, Float[Array, " batch"]]:
+    """An agent after the statistics have seen a batch of backups, and these in its units.
+
+    Args:
+        agent: with its statistics as `popart`.
+        networks: of an agent, those whose values are normalised.
+        backup: in the rewards' own units.
+        task: of each, as one-hot.
+    """
+    before: PopArt = agent.popart
+    after = before.updated(backup, task)
+    changed = [before.kept(network, after) for network in networks(agent)]
+    agent = eqx.tree_at(networks, agent, changed)
+    return eqx.tree_at(lambda a: a.popart, agent, after), after.normalised(backup, task)

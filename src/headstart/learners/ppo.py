@@ -28,6 +28,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Anchor, Hooks, Metrics, Progress, Rates
+from headstart.learners.popart import rescaled
 from headstart.policies.actors import GaussianActor, StochasticActor, stochastic_actor
 from headstart.policies.critic import ActorCritic, Critic
 from headstart.policies.encoders import Statistics, encoders_for, privileged_encoders
@@ -398,7 +399,7 @@ def _prepared(
     std = jnp.sqrt((weight * (gae - mean) ** 2).sum() / weight.sum())
     returns = state.returns.merge((value + gae).reshape(-1, 1), valid.reshape(-1), limit=1e5)
     new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
-    rescaled = _rescaled(critic.value, scale / new_scale, (shift - new_shift) / new_scale)
+    network = rescaled(critic.value, scale / new_scale, (shift - new_shift) / new_scale)
     x, _ = policy.memory.unroll(features, last, told.begins, own)
     actor = cast(StochasticActor, policy.actor)
     log_prob, _ = actor.log_prob_and_entropy(x, steps.action)
@@ -411,7 +412,7 @@ def _prepared(
         None if anchor is None else anchor.opinion(told),
     )  # fmt: skip
     samples = samples.turned() if recurrent else rows(samples)
-    return samples, returns, Critic(critic.memory, critic.privileged, rescaled)
+    return samples, returns, Critic(critic.memory, critic.privileged, network)
 
 
 def _loss(
@@ -486,9 +487,3 @@ def trained(policy: ActorPolicy, critic: Critic) -> tuple[Any, Any, dict[str, An
     """What the gradient changes: the policy's head, the critic's, and learned encoders."""
     head = policy.actor, policy.memory
     return head, (critic.memory, critic.value), policy.encoders.learned_part
-
-
-def _rescaled(critic: MLP, scale: Array, shift: Array) -> MLP:
-    """The critic with its output mapped to `scale · output + shift` (PopArt, 1602.07714)."""
-    last = critic.weights[-1] * scale, critic.biases[-1] * scale + shift
-    return eqx.tree_at(lambda c: (c.weights[-1], c.biases[-1]), critic, last)

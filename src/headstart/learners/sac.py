@@ -32,12 +32,12 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
-from headstart.learners.pcgrad import joined, projected
-from headstart.learners.popart import PopArt, task_of
+from headstart.learners.pcgrad import by_task, projected
+from headstart.learners.popart import PopArt, in_new_units
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, AbstractMemory, ahead
-from headstart.policies.networks import MLP, rows
+from headstart.policies.networks import MLP, rows, task_of
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
@@ -326,21 +326,15 @@ class SAC:
             critic(remembered(critic.memory, judged, next_judged)[1], next_action)
             for critic in agent.slow_critics
         ]
-        popart, read = agent.popart, dict(agent.policy.groups)
-        told_by = self.heads or self.pcgrad
-        known = heads_for(read, agent.policy.encoders) if told_by else None
-        task = task_of(rows(x[self._skipped() :]), known)
-        unit = task if self.heads else jnp.ones_like(task[:, :1])
+        popart, features = agent.popart, rows(x[self._skipped() :])
+        unit = task_of(features, agent.critics[0].value.heads)
         soft_value = jnp.minimum(*next_values) - temperature * next_log_prob
         soft_value = soft_value if popart is None else popart.restored(soft_value, unit)
         backup = self.reward_scale * batch.reward + batch.discount * soft_value
         if hooks.hindsight is not None:
             backup = hooks.hindsight.held(backup, self.discount, self.reward_scale, soft=True)
-
         if popart is not None:
-            after = popart.updated(backup, unit)
-            agent = _rescaled(agent, popart, after)
-            backup = after.normalised(backup, unit)
+            agent, backup = in_new_units(agent, _valued, backup, unit)
 
         opinion = None if hooks.anchor is None else hooks.anchor.opinion(told)
         opinion = None if opinion is None else rows(opinion[self._skipped() :])
@@ -378,11 +372,10 @@ class SAC:
         parts: PyTree = Learned(own, agent.critics, agent.log_temperature)
         gradient: Any
         if self.pcgrad:
-            each: Any = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
-            gradients, logs = each(batch.weight[None] * task.T)
+            task = task_of(features, heads_for(dict(agent.policy.groups), agent.policy.encoders))
+            gradients, log = by_task(loss, parts, batch.weight, task)
             keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
-            pairs = zip(gradients, keys, strict=True)
-            gradient, log = Learned(*(projected(g, k) for g, k in pairs)), joined(logs)
+            gradient = Learned(*(projected(g, k) for g, k in zip(gradients, keys, strict=True)))
         else:
             gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)
@@ -400,12 +393,6 @@ class SAC:
         return agent, log
 
 
-def _rescaled(agent: SACAgent, before: PopArt, after: PopArt) -> SACAgent:
-    """The same values, in other units."""
-
-    def networks(agent: SACAgent) -> list[Any]:
-        return [critic.value for critic in (*agent.critics, *agent.slow_critics)]
-
-    changed = [before.kept(network, after) for network in networks(agent)]
-    agent = eqx.tree_at(networks, agent, changed)
-    return eqx.tree_at(lambda a: a.popart, agent, after)
+def _valued(agent: SACAgent) -> list[MLP]:
+    """The networks that give values."""
+    return [critic.value for critic in (*agent.critics, *agent.slow_critics)]

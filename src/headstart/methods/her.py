@@ -8,14 +8,13 @@ way, by the recipe of fine-tuning.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
-from headstart.experience.hindsight import Hindsight
+from headstart.experience.hindsight import Hindsight, Strategy
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners.train import train
@@ -27,7 +26,7 @@ from headstart.methods.recipe import FineTuning
 class Her(FineTuning):
     """Learn goals from what was reached instead, and go on learning on the target."""
 
-    strategy: Literal["future", "final", "episode", "random"] = "future"
+    strategy: Strategy = "future"
     """Which goals a transition is told: one that was achieved later in its episode, at its end,
     anywhere in it, or in any episode."""
     share: float = 0.8

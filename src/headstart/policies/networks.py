@@ -35,6 +35,16 @@ def rows(columns: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), columns)
 
 
+def task_of(
+    x: Float[Array, "... features"], heads: tuple[int, int] | None
+) -> Float[Array, "... task"]:
+    """Which task features are of, as one-hot; always the only one where there are no heads."""
+    if heads is None:
+        return jnp.ones((*x.shape[:-1], 1))
+    first, tasks = heads
+    return jax.nn.one_hot(x[..., first : first + tasks].argmax(-1), tasks)
+
+
 class MLP(eqx.Module):
     """Layers with orthogonal weights and zero biases (Andrychowicz et al., 2021); the last may
     have a head for each task."""
@@ -79,9 +89,8 @@ class MLP(eqx.Module):
         x = x @ last[0] + along(x, last[1])
         if self.heads is None:
             return x
-        first, tasks = self.heads
-        chosen = jax.nn.one_hot(told[..., first : first + tasks].argmax(-1), tasks)
-        return (x.reshape(*x.shape[:-1], tasks, -1) * chosen[..., None]).sum(-2)
+        chosen = task_of(told, self.heads)
+        return (x.reshape(*x.shape[:-1], chosen.shape[-1], -1) * chosen[..., None]).sum(-2)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -204,7 +204,7 @@ def mixture(
     if not tasks or any(task.tasks for task in tasks):
         raise HeadstartError(f"a mixture is made of one or more plain domains, got {len(tasks)}")
     numbers = [1.0] * len(tasks) if weights is None else list(weights)
-    fits = [is_weight(w) for w in numbers]
+    fits = [_is_weight(w) for w in numbers]
     if len(numbers) != len(tasks) or not all(fits) or not 0 < sum(numbers) < math.inf:
         raise HeadstartError(
             f"the weights of {len(tasks)} domains must be as many numbers ≥ 0, one of them above "
@@ -228,7 +228,7 @@ def mixture(
     return _changed(made, tasks=tuple(task.with_only({}).showing() for task in tasks))
 
 
-def is_weight(x: object) -> bool:
+def _is_weight(x: object) -> bool:
     """Whether it is a number ≥ 0 that can be computed with."""
     return isinstance(x, int | float) and not isinstance(x, bool) and 0 <= x < 1e300
 

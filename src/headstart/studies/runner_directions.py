@@ -7,6 +7,7 @@ with every speed eastwards, to every speed in every direction. The best that the
 full speed. Settings were chosen on seed 0.
 """
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,9 @@ def by_kind(table: dict[str, Any], name: str) -> dict[str, list[float]]:
     """Returns of an arm by kind of task, means over its tasks, seed by seed; where speeds differ,
     as shares of what each allows, times 47.5."""
     problem = arms()[name].problem
-    names = list(problem.sweep)
     tasks = [
-        dict(zip(names, values, strict=True))
-        for values in np.array(np.meshgrid(*problem.sweep.values(), indexing="ij"))
-        .reshape(len(names), -1)
-        .T.tolist()
+        dict(zip(problem.sweep, values, strict=True))
+        for values in itertools.product(*problem.sweep.values())
     ]
     kinds = [kind_of(problem.source, task, NOMINAL) for task in tasks]
     best = np.array([task.get("speed", 1.0) for task in tasks])
