@@ -12,7 +12,7 @@ from headstart.registry import Registry, attribute, import_here
 if TYPE_CHECKING:
     from headstart.envs.environment import Environment
     from headstart.envs.spec import EnvSpec
-    from headstart.envs.vector_env import AbstractVectorEnv
+    from headstart.envs.vector_env import AbstractVectorEnv, Draws
 
 ENVIRONMENTS = Registry(
     "environment",
@@ -144,7 +144,12 @@ def module_of(name: str) -> str:
 
 
 def start(
-    domain: Domain, num: int, seed: int, expert: str | None = None, tally: Tally | None = None
+    domain: Domain,
+    num: int,
+    seed: int,
+    expert: str | None = None,
+    tally: Tally | None = None,
+    draws: "Draws | None" = None,
 ) -> "AbstractVectorEnv":
     """`num` copies of a domain's environment; call `reset` before the first step.
 
@@ -154,6 +159,8 @@ def start(
         seed: of all that is drawn.
         expert: of the environment's experts, whose actions are shown as the group `expert`.
         tally: where its steps are counted, if not among those of nobody's.
+        draws: what parameters are drawn from, in place of the domain's own distribution; those
+            that vary are shown as the group `drawn` then.
 
     Raises:
         HeadstartError: the environment, a parameter or the expert does not exist.
@@ -161,6 +168,8 @@ def start(
     running = of(domain).start(domain, num, seed, expert)
     if tally is not None:
         running.tally = tally
+    if draws is not None:
+        running.draw_by(draws)
     return running
 
 

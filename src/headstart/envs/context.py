@@ -149,38 +149,35 @@ def _meant(parameters: Mapping[str, Parameter], name: str) -> dict[str, Paramete
     }
 
 
-class Shown:
-    """The groups that a domain adds, computed from the values of its environment's parameters.
+def shown(
+    parameters: Mapping[str, Parameter],
+    by_group: Mapping[str, tuple[Told, ...]],
+    values: Any,
+    xp: Any = np,
+) -> dict[str, Any]:
+    """The groups `[rows, numbers]` that a domain adds to what is observed.
 
     Args:
         parameters: that its environment declares, in the order of the values.
         by_group: how they are told, by the name of the group.
+        values: `[rows, parameters]`.
+        xp: NumPy, or JAX's.
     """
+    column = {name: values[:, i] for i, name in enumerate(parameters)}
 
-    def __init__(
-        self, parameters: Mapping[str, Parameter], by_group: Mapping[str, tuple[Told, ...]]
-    ):
-        names = list(parameters)
-        self._task = names.index(TASK) if TASK in names else None
-        self._columns = {name: column for column, name in enumerate(names)}
-        self.groups = dict(by_group)
-
-    def __call__(self, values: Any, xp: Any = np) -> dict[str, Any]:
-        """Groups `[rows, numbers]` from values `[rows, parameters]`."""
-        found: dict[str, Any] = {}
-        for group, told in self.groups.items():
-            columns = [self._numbers(one, values, xp) for one in told]
-            found[group] = xp.concatenate(columns, axis=1)
-        return found
-
-    def _numbers(self, one: Told, values: Any, xp: Any) -> Any:
+    def numbers(one: Told) -> Any:
         if not one.of:
-            return one(values[:, self._columns[one.name]], xp)
+            return one(column[one.name], xp)
         found = 0.0
         for task, name in one.of:
-            here = (values[:, self._task] == task)[:, None]
-            found = found + xp.where(here, one(values[:, self._columns[name]], xp), 0.0)
+            here = (column[TASK] == task)[:, None]
+            found = found + xp.where(here, one(column[name], xp), 0.0)
         return found
+
+    return {
+        group: xp.concatenate([numbers(one) for one in told], axis=1)
+        for group, told in by_group.items()
+    }
 
 
 @lru_cache(maxsize=1024)

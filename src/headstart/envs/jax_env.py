@@ -13,18 +13,19 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from headstart.envs.context import Told, shown
 from headstart.envs.environment import Environment
 from headstart.envs.spec import EXPERT, Obs, actions_of, grouped, groups_of
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
     Act,
+    Draws,
     Scanned,
     Step,
     TimeStep,
     below,
     rng_from_array,
     rng_to_array,
-    shown_of,
 )
 from headstart.errors import HeadstartError, SimulationError
 from headstart.knowledge import leaves, load_leaves
@@ -85,8 +86,8 @@ class View(NamedTuple):
     """What is compiled: an environment, and what is seen of it; equal for equal domains."""
 
     env: JaxEnvironment
-    domain: Domain
-    """For what it shows of its parameters."""
+    told: tuple[tuple[str, tuple[Told, ...]], ...]
+    """The groups that tell parameters."""
     expert: str | None
     horizon: int
 
@@ -98,13 +99,16 @@ class JaxVectorEnv(AbstractVectorEnv):
         self, environment: JaxEnvironment, domain: Domain, num: int, seed: int, expert: str | None
     ):
         super().__init__(environment, domain, num, seed, expert)
-        shown = domain.with_only({})
-        self._view = View(environment, shown, expert, self.spec.horizon)
+        self._view = View(environment, tuple(self._told.items()), expert, self.spec.horizon)
         _check_shapes(environment)
         values = jnp.asarray(self.values, jnp.float32)
         shape = jax.eval_shape(partial(_fresh, environment), values, self._key)
         state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
         self._running = Running(state, jnp.zeros(num, jnp.int32), jnp.ones(num, bool), values)
+
+    def draw_by(self, draws: Draws) -> None:
+        super().draw_by(draws)
+        self._view = self._view._replace(told=tuple(self._told.items()))
 
     def reseed(self, seed: int) -> None:
         super().reseed(seed)
@@ -314,7 +318,7 @@ def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Arra
         return grouped(env.observation_space, env.observe(state, _named(env, values), key), jnp)
 
     groups = jax.vmap(observe)(running.state, running.values, keys)
-    groups |= shown_of(env, view.domain)(running.values, jnp)
+    groups |= shown(env.parameters, dict(view.told), running.values, jnp)
     if view.expert is not None:
         expert = env.experts[view.expert]
         act = jax.vmap(lambda s, v: expert(s, _named(env, v)))

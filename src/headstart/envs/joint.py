@@ -36,11 +36,11 @@ from headstart.envs.spec import (
 )
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
+    Draws,
     Step,
     below,
     rng_from_array,
     rng_to_array,
-    shown_of,
     with_rows,
 )
 from headstart.errors import HeadstartError, SimulationError
@@ -312,13 +312,13 @@ class JointVectorEnv(AbstractVectorEnv):
         self._inner: list[AbstractVectorEnv] = []
         super().__init__(environment, domain, num, seed, expert)
         self._task = domain.parameters.get(TASK)
+        self._jointly = False
         for k, own in enumerate(domain.apart()):
             running = environment.environments[k].start(own, num, seed + k)
             running.tally = Tally()  # what it steps is counted here
             self._inner.append(running)
         self._age = np.zeros(num, np.int64)
         self._over = np.ones(num, bool)
-        self._shown = shown_of(environment, domain)
         self._read_values()
 
     @property
@@ -330,20 +330,31 @@ class JointVectorEnv(AbstractVectorEnv):
         for k, running in enumerate(self._inner):
             running.reseed(seed + k)
 
+    def draw_by(self, draws: Draws) -> None:
+        super().draw_by(draws)
+        self._jointly = True
+
     def pin(self, values: np.ndarray) -> None:
         super().pin(values)
+        self._pin_each()
+
+    def _pin_each(self) -> None:
         for k, running in enumerate(self._inner):
             every = self.values[:, self.environment.columns[k]]
             running.pin(every[:, running.columns])
 
     def reset(self, rows: np.ndarray | None = None) -> Obs:
         rows = np.arange(self.num) if rows is None else rows
-        if not self._pinned and self._task is not None:
+        if self._jointly and not self._pinned:
+            drawn = self._distribution.sample(self._rng, len(rows))
+            self.values[rows[:, None], self.columns] = drawn
+            self._pin_each()
+        elif not self._pinned and self._task is not None:
             self.values[rows, 0] = self._task.sample(self._rng, len(rows))
         self._age[rows], self._over[rows] = 0, False
         found = self._gathered(rows, lambda k, own, at: self._inner[k].reset(own))
         self._read_values()
-        return found | self._shown(self.values[rows])
+        return found | self._shown(rows)
 
     def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step:
         """As in `VectorEnv`.
@@ -364,7 +375,7 @@ class JointVectorEnv(AbstractVectorEnv):
             reward[at], terminated[at], truncated[at] = step.reward, step.terminated, step.truncated
             return step.next_obs
 
-        next_obs = self._gathered(stepped, taken) | self._shown(self.values[stepped])
+        next_obs = self._gathered(stepped, taken) | self._shown(stepped)
         self._age[stepped] += 1
         truncated = (truncated | (self._age[stepped] >= self.spec.horizon)) & ~terminated
         obs, ended = next_obs, np.flatnonzero(terminated | truncated)

@@ -28,7 +28,10 @@ PRIVILEGED = "privileged"
 EXPERT = "expert"
 """The group that holds what an expert, who sees the environment's state, would do."""
 
-UNSEEN = (PRIVILEGED, EXPERT, ACHIEVED)
+DRAWN = "drawn"
+"""The group that tells a curriculum which parameters an episode has."""
+
+UNSEEN = (PRIVILEGED, EXPERT, ACHIEVED, DRAWN)
 """What no policy reads."""
 SKILL = "skill"
 """The group that tells a policy which of its skills to play."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
-from headstart.envs.context import Shown, Told, told
+from headstart.envs.context import Told, shown, told
 from headstart.envs.environment import (
     UNLIMITED,
     Environment,
@@ -26,6 +26,7 @@ from headstart.envs.ledger import Tally, outside
 from headstart.envs.spec import (
     ACTION_MASK,
     CONTEXT,
+    DRAWN,
     EXPERT,
     PRIVILEGED,
     Actions,
@@ -118,6 +119,15 @@ class VectorEnv(Protocol):
         ...
 
 
+@runtime_checkable
+class Draws(Protocol):
+    """What parameters of episodes are drawn from."""
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`[n, parameters]`, those that a domain names, in its order."""
+        ...
+
+
 class AbstractVectorEnv(ABC):
     """A `VectorEnv` with all that belongs to the harness: parameters, states, pictures."""
 
@@ -137,11 +147,12 @@ class AbstractVectorEnv(ABC):
         self._plain = (
             next(iter(self.spec.groups)) if is_plain(environment.observation_space) else ""
         )
-        self._distribution = domain.distribution
+        self._distribution: Draws = domain.distribution
+        self._told = _told(environment, domain)
         declared = environment.parameters
         self.columns = [list(declared).index(name) for name in domain.parameters]
         """Of the values, those that the domain names."""
-        self._varied = bool(domain.varied)
+        self._varied = domain.varied
         self._pinned = False
         nominal = [p.nominal for p in declared.values()]
         self.values = np.tile(np.array(nominal, float), (num, 1))
@@ -160,6 +171,10 @@ class AbstractVectorEnv(ABC):
     def scan(
         self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
     ) -> tuple[Scanned, TimeStep, PyTree] | None: ...
+
+    def _shown(self, rows: np.ndarray) -> Obs:
+        """The groups that are added to what some copies observe."""
+        return shown(self.environment.parameters, self._told, self.values[rows])
 
     @property
     @abstractmethod
@@ -201,6 +216,15 @@ class AbstractVectorEnv(ABC):
         self.values[:, self.columns] = values
         self._pinned = True
 
+    def draw_by(self, draws: Draws) -> None:
+        """From the next reset on, draw parameters by this, and show those that vary as the group
+        `drawn`."""
+        self._distribution = draws
+        drawn = told(self.environment.parameters, self._varied, self.environment.name)
+        self._told = self._told | {DRAWN: drawn}
+        groups = {**self.spec.groups, DRAWN: _of_parameters(drawn)}
+        self.spec = replace(self.spec, groups=groups)
+
     def reseed(self, seed: int) -> None:
         """Draw from here on as new copies with this seed would."""
         self._rng = np.random.Generator(np.random.PCG64(seed))
@@ -217,7 +241,6 @@ class HostVectorEnv(AbstractVectorEnv):
         self._t = np.zeros(num, np.int64)
         self._over = np.ones(num, bool)
         self._all = np.arange(num)
-        self._shown = shown_of(environment, domain)
 
     @property
     def age(self) -> np.ndarray:
@@ -317,7 +340,7 @@ class HostVectorEnv(AbstractVectorEnv):
         for name, array in groups.items():
             self._check_as_declared(name, array)
             self._finite(rows, "observation", array)
-        return groups | self._shown(self.values[rows]) if self._shown.groups else groups
+        return groups | self._shown(rows)
 
     def _check_as_declared(self, name: str, array: np.ndarray) -> None:
         group = self.spec.groups[name]
@@ -353,15 +376,6 @@ class HostVectorEnv(AbstractVectorEnv):
     def _describe(self, row: int) -> str:
         pairs = zip(self.environment.parameters, self.values[row], strict=True)
         return ", ".join(f"{name}={value:g}" for name, value in pairs) or "no parameters"
-
-
-def shown_of(environment: Environment, domain: Domain) -> Shown:
-    """What a domain shows of its parameters.
-
-    Raises:
-        HeadstartError: it cannot be shown.
-    """
-    return Shown(environment.parameters, _told(environment, domain))
 
 
 def _told(environment: Environment, domain: Domain) -> dict[str, tuple[Told, ...]]:

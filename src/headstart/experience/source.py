@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from headstart.envs.spec import EnvSpec, Obs
-from headstart.envs.vector_env import AbstractVectorEnv, VectorEnv
+from headstart.envs.vector_env import AbstractVectorEnv, Draws, VectorEnv
 from headstart.problem.domain import Domain
 
 
@@ -70,6 +70,13 @@ class Trainable(Protocol):
 @runtime_checkable
 class Source(Trainable, Protocol):
     """The domain to train in: unlimited, and counted."""
+
+    def start(
+        self, num: int, seed: int, expert: str | None = None, draws: Draws | None = None
+    ) -> VectorEnv:
+        """The same; `draws` are what parameters are drawn from in place of the domain's own
+        distribution, and those that vary are shown as the group `drawn` then."""
+        ...
 
     @property
     def domain(self) -> Domain: ...

@@ -14,13 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from headstart.envs.goals import ACHIEVED, DESIRED
+from headstart.envs.spec import DRAWN
 from headstart.envs.vector_env import VectorEnv
+from headstart.experience.curriculum import Curriculum
 from headstart.experience.hindsight import Hindsight
 from headstart.experience.looks import Disguised, Looks, as_shown
 from headstart.experience.replay import Replay, added, check_executed, transition_row
-from headstart.experience.source import Target, Trainable
+from headstart.experience.source import Source, Target, Trainable
 from headstart.experience.transforms import BatchTransform
-from headstart.experience.transition import Rollout, Transition
+from headstart.experience.transition import Rollout
 from headstart.experience.unroll import (
     Carry,
     begin,
@@ -64,6 +67,7 @@ def train(
     weights: EpisodeWeights | None = None,
     looks: Looks | None = None,
     hindsight: Hindsight | None = None,
+    curriculum: Curriculum | None = None,
     stage: int = 0,
     span: tuple[float, float] = (0.0, 1.0),
 ) -> State:
@@ -85,6 +89,7 @@ def train(
         weights: of episodes, from their returns.
         looks: what the policy is shown, and learns from, in place of what is there.
         hindsight: tells experience other goals than it was gathered for.
+        curriculum: draws the tasks of the source by how they go.
         stage: the number of this training in a method that trains several times, so that a
             checkpoint is resumed in its own.
         span: which part of a longer training this one is, for schedules.
@@ -95,7 +100,7 @@ def train(
     Raises:
         HeadstartError: the learner does not know a hook, or does not suit the source.
         ValueError: a transform that compares without a target, or the reverse; looks with
-            weights or a target.
+            weights or a target; a curriculum elsewhere than in the source, or with weights.
     """
     start_key, seed_key, run_key, transform_key, target_key = jax.random.split(key, 5)
     hooks = Hooks(auxiliary, transform, hindsight=hindsight)
@@ -105,7 +110,13 @@ def train(
         raise ValueError("a transform that compares and a target come together")
     if looks is not None and (weights is not None or target is not None):
         raise ValueError("looks are of the source's rollouts: give no weights and no target too")
-    collector = Collector(source.start(learner.num_envs, seed_from(seed_key), learner.expert))
+    copies = learner.num_envs, seed_from(seed_key), learner.expert
+    if curriculum is None:
+        collector = Collector(source.start(*copies))
+    elif isinstance(source, Source) and weights is None:
+        collector = Collector(source.start(*copies, curriculum), curriculum=curriculum)
+    else:
+        raise ValueError("a curriculum draws tasks of the source, and goes by its rollouts")
     spec = collector.envs.spec
     if state is None:
         state = learner.init(spec, start_key, hooks, steps)
@@ -199,6 +210,8 @@ class Collector:
     envs: VectorEnv
     replay: Replay | None = None
     """What is remembered of them, if anything is."""
+    curriculum: Curriculum | None = None
+    """What draws their tasks, and is told how they went."""
 
     def __post_init__(self):
         self.carry: Carry | None = None
@@ -212,18 +225,25 @@ class Collector:
         if self.replay is not None:
             check_executed(rollout)
             self.replay = added(self.replay, rollout.steps)
-        self._count(rollout.steps)
+        over = np.asarray(rollout.steps.terminated | rollout.steps.truncated)
+        returns = self._count(np.asarray(rollout.steps.reward), over)
+        if self.curriculum is not None:
+            at = np.nonzero(over)
+            last = {n: jnp.asarray(group[at]) for n, group in rollout.steps.next_obs.items()}
+            goals = self.envs.spec.goals
+            went = returns if goals is None else goals.success(last[ACHIEVED], last[DESIRED])
+            self.curriculum.learn(np.asarray(last[DRAWN]), np.asarray(went, float))
         return rollout
 
-    def _count(self, steps: Transition) -> None:
-        rewards = np.asarray(steps.reward)
-        for reward, over in zip(
-            rewards, np.asarray(steps.terminated | steps.truncated), strict=True
-        ):
+    def _count(self, rewards: np.ndarray, over: np.ndarray) -> np.ndarray:
+        """The returns of episodes that end, in the order of their ends."""
+        before = len(self.ended)
+        for reward, ends in zip(rewards, over, strict=True):
             self.running += reward
-            if over.any():
-                self.ended += self.running[over].tolist()
-                self.running[over] = 0.0
+            if ends.any():
+                self.ended += self.running[ends].tolist()
+                self.running[ends] = 0.0
+        return np.array(self.ended[before:])
 
     def mean_return(self) -> float | None:
         """Of the episodes that ended since the last call; nothing if none did."""
@@ -234,6 +254,8 @@ class Collector:
         """All that it goes on from, but for its environments."""
         own = {"running": self.running, "ended": np.array(self.ended)}
         groups = {"own": own, "carry": leaves(self.carry), "replay": leaves(self.replay)}
+        if self.curriculum is not None:
+            groups["curriculum"] = self.curriculum.state()
         return joined(groups)
 
     def restore(self, state: dict[str, np.ndarray], policy: AbstractPolicy) -> None:
@@ -241,6 +263,8 @@ class Collector:
         groups = grouped(state)
         self.running, self.ended = groups["own"]["running"], groups["own"]["ended"].tolist()
         self.replay = load_leaves(self.replay, groups.get("replay", {}), "the checkpoint")
+        if self.curriculum is not None:
+            self.curriculum.restore(groups["curriculum"])
         if "carry" in groups:
             blank = Carry(nothing_told(self.envs), policy.initial(self.envs.num))
             self.carry = load_leaves(blank, groups["carry"], "the checkpoint")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.spec import EnvSpec
+from headstart.experience.curriculum import Rule, check_curriculum, curriculum
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners.train import train
@@ -25,6 +27,9 @@ class DomainRandomization(Method):
 
     steps: int = 1_000_000
     """Steps of pre-training in the source."""
+    curriculum: Rule = "none"
+    """Which tasks are drawn more often than the source says: those at the frontier (success near
+    one half), those with more failures, or those with more progress."""
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps")
@@ -32,5 +37,11 @@ class DomainRandomization(Method):
     def requires(self) -> Requirements:
         return Requirements(source_steps=self.steps, varied=True)
 
+    def check(self, spec: EnvSpec) -> None:
+        super().check(spec)
+        check_curriculum(self.curriculum, spec)
+
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
-        return self.learner.knowledge(train(self.learner, source, self.steps, key))
+        tasks = curriculum(self.curriculum, source, key)
+        state = train(self.learner, source, self.steps, key, curriculum=tasks)
+        return self.learner.knowledge(state)

@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 from headstart.configuration import require
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
+from headstart.experience.curriculum import Rule, curriculum
 from headstart.experience.hindsight import Hindsight, Strategy
 from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
@@ -34,6 +35,10 @@ class Her(FineTuning):
     clipped: bool = True
     """Whether Q is held within what returns can be."""
 
+    curriculum: Rule = "none"
+    """Which goals are drawn more often than the source says: those at the frontier (success near
+    one half), those with more failures, or those with more progress."""
+
     def __post_init__(self):
         super().__post_init__()
         require(self, 0, 1, "share")
@@ -42,12 +47,13 @@ class Her(FineTuning):
     def training(self) -> Method:
         return Her(
             steps=self.steps, strategy=self.strategy, share=self.share, clipped=self.clipped,
-            learner=self.learner,
+            curriculum=self.curriculum, learner=self.learner,
         )  # fmt: skip
 
     def requires(self) -> Requirements:
         needs = super().requires()
-        return replace(needs, hooks=needs.hooks | {"hindsight"})
+        varied = self.curriculum != "none" and not self.pretrained
+        return replace(needs, hooks=needs.hooks | {"hindsight"}, varied=varied)
 
     def check(self, spec: EnvSpec) -> None:
         super().check(spec)
@@ -65,6 +71,6 @@ class Her(FineTuning):
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:
             return super().pretrain(source, target, key)
-        hindsight = self.hindsight(source.spec)
-        state = train(self.learner, source, self.steps, key, hindsight=hindsight)
+        hindsight, goals = self.hindsight(source.spec), curriculum(self.curriculum, source, key)
+        state = train(self.learner, source, self.steps, key, hindsight=hindsight, curriculum=goals)
         return self.learner.knowledge(state)

@@ -10,6 +10,8 @@ the target it goes on from there, by the recipe of fine-tuning.
 
 from dataclasses import dataclass, replace
 
+from headstart.envs.spec import EnvSpec
+from headstart.experience.curriculum import Rule, check_curriculum
 from headstart.methods.domain_randomization import DomainRandomization
 from headstart.methods.method import Method, Requirements
 from headstart.methods.recipe import FineTuning
@@ -19,9 +21,19 @@ from headstart.methods.recipe import FineTuning
 class MultiTask(FineTuning):
     """Learn all tasks of the source together, told by their context; then go on on the target."""
 
+    curriculum: Rule = "none"
+    """Which tasks are drawn more often than the source says: those at the frontier (success near
+    one half), those with more failures, or those with more progress."""
+
     def requires(self) -> Requirements:
         return replace(super().requires(), varied=not self.pretrained)
 
     @property
     def training(self) -> Method:
-        return DomainRandomization(steps=self.steps, learner=self.learner)
+        return DomainRandomization(
+            steps=self.steps, curriculum=self.curriculum, learner=self.learner
+        )
+
+    def check(self, spec: EnvSpec) -> None:
+        super().check(spec)
+        check_curriculum(self.curriculum, spec)

@@ -31,6 +31,7 @@ from headstart.envs.spec import EXPERT, EnvSpec, Obs
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
     Act,
+    Draws,
     Scanned,
     Step,
     TimeStep,
@@ -220,8 +221,10 @@ class CountedSource:
         keeper = Checkpointer() if checkpointer is None else checkpointer
         self.checkpointer = Checkpoint.of(keeper)
 
-        def start(num: int, seed: int, expert: str | None = None) -> MeteredVectorEnv:
-            inner = envs.start(domain, num, seed, expert, counted.stepped)
+        def start(
+            num: int, seed: int, expert: str | None = None, draws: Draws | None = None
+        ) -> MeteredVectorEnv:
+            inner = envs.start(domain, num, seed, expert, counted.stepped, draws)
             handle = MeteredVectorEnv(inner, counted)
             keeper.watch(handle, inner)
             return handle
