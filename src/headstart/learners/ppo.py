@@ -6,6 +6,11 @@ with A from GAE(λ) (Schulman et al., 2016), bootstrapped with the value of the 
 truncated episode ended in. Observations and values are normalised by statistics that live in the
 agent's state, so that they are saved, resumed and carried over with it.
 
+With heads, values are in units of their task's own returns (PopArt: Hessel et al., AAAI 2019,
+1809.04474), and advantages have mean 0 and deviation 1 task by task. Differs from the paper in:
+there, advantages are divided by the returns' deviation. Here each task's are as PPO would have them
+if it learned that task alone.
+
 With a memory, a gradient step is on whole columns of a rollout: policy and critic are run again
 from what they remembered at its start, afresh where an episode begins.
 """
@@ -20,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from headstart.configuration import require
-from headstart.envs.spec import EnvSpec, Group
+from headstart.envs.spec import CONTEXT, EnvSpec, Group
 from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
@@ -33,14 +38,16 @@ from headstart.policies.actors import GaussianActor, StochasticActor, stochastic
 from headstart.policies.critic import ActorCritic, Critic
 from headstart.policies.encoders import Statistics, encoders_for, privileged_encoders
 from headstart.policies.memory import MEMORIES, Memory, ahead
-from headstart.policies.networks import MLP, rows
+from headstart.policies.networks import MLP, rows, task_of
 from headstart.policies.policy import (
     AbstractPolicy,
     ActorPolicy,
     described,
     grafted,
+    heads_for,
     knowledge_of,
     policy_for,
+    with_network,
 )
 from headstart.pytree import PyTree
 
@@ -54,6 +61,7 @@ class PPOState(eqx.Module):
     policy: ActorPolicy
     critic: Critic
     returns: Statistics
+    """Of what episodes return, by task where there are heads."""
     opt_state: optax.OptState
     auxiliary: PyTree = None
 
@@ -96,6 +104,9 @@ class PPO:
     trained: a bound from the start costs exploration."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
+    heads: bool = False
+    """Whether each task that the context tells as one-hot has output layers of its own, and values
+    and advantages in units of their own spread."""
     accepts: ClassVar[frozenset[str]] = frozenset({"anchor", "auxiliary", "rates", "weights"})
     parts: ClassVar[tuple[str, ...]] = (
         "policy",
@@ -126,10 +137,15 @@ class PPO:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: a name of an encoder or a memory is unknown, or does not suit.
+            HeadstartError: a name of an encoder or a memory is unknown, or does not suit; or there
+                are to be heads, and nothing tells the task.
         """
         actor_key, critic_key = jax.random.split(key)
-        encoders = encoders_for(spec, "statistics", self.encoders, jax.random.fold_in(key, 2))
+        chosen = self.encoders
+        if self.heads and CONTEXT in spec.groups:
+            # By statistics of a single task, whichever it is, nothing would be told.
+            chosen = (f"{CONTEXT}=identity", *chosen)
+        encoders = encoders_for(spec, "statistics", chosen, jax.random.fold_in(key, 2))
         privileged = privileged_encoders(spec, "statistics", key)
         remembers: Any = MEMORIES.find(self.memory)
         memory_keys = jax.random.split(jax.random.fold_in(key, 4))
@@ -139,11 +155,16 @@ class PPO:
         critics = remembers(size, act, self.memory_size, memory_keys[1])
         actor = stochastic_actor(own.size, spec.actions, self.hidden, actor_key)
         value = MLP((critics.size, *self.hidden, 1), 1.0, critic_key)
+        tasks = 1
+        if self.heads:
+            heads = heads_for(spec.groups, encoders, spec.name)
+            actor = with_network(actor, cast(MLP, actor.network).with_heads(heads))
+            value, tasks = value.with_heads(heads), heads[1]
         judge_key = jax.random.fold_in(key, 3)
         judge = hooks.auxiliary and hooks.auxiliary.init(encoders, judge_key)
         policy = policy_for(spec, actor, encoders, own)
         critic = Critic(critics, privileged, value)
-        return self._with_parts(policy, critic, Statistics(Group((1,))), judge)
+        return self._with_parts(policy, critic, Statistics(Group((tasks,))), judge)
 
     def _with_parts(
         self, policy: ActorPolicy, critic: Critic, returns: Statistics, auxiliary: PyTree = None
@@ -254,6 +275,15 @@ def advantages(
 
     _, result = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)
     return result
+
+
+def standardised(
+    x: Float[Array, "time env"], weight: Float[Array, "time env"]
+) -> Float[Array, "time env"]:
+    """With mean 0 and deviation 1 among what has weight."""
+    mean = (weight * x).sum() / weight.sum()
+    std = jnp.sqrt((weight * (x - mean) ** 2).sum() / weight.sum())
+    return (x - mean) / (std + 1e-8)
 
 
 class Samples(NamedTuple):
@@ -379,8 +409,10 @@ def _prepared(
         env = rollout.begins.shape[0]
         memory = policy.initial(env), critic.memory.initial(env)
     own, critics = memory if recurrent else ((), ())
-    scale = jnp.sqrt(state.returns.var[0] + 1e-8)
-    shift = state.returns.mean[0]
+    heads = critic.value.heads
+    of = None if heads is None else task_of(features, heads)
+    task = 0 if of is None else of.argmax(-1)
+    scale, shift = _units(state.returns, task)
 
     x = critic.privileged.beside(features, steps.obs)
     remembered, states = critic.memory.unroll(x, last, told.begins, critics)
@@ -395,11 +427,18 @@ def _prepared(
     ones = jnp.ones_like(steps.reward)
     valid = ones if rollout.valid is None else rollout.valid
     weight = valid if rollout.weight is None else rollout.weight * valid
-    mean = (weight * gae).sum() / weight.sum()
-    std = jnp.sqrt((weight * (gae - mean) ** 2).sum() / weight.sum())
-    returns = state.returns.merge((value + gae).reshape(-1, 1), valid.reshape(-1), limit=1e5)
-    new_scale, new_shift = jnp.sqrt(returns.var[0] + 1e-8), returns.mean[0]
-    network = rescaled(critic.value, scale / new_scale, (shift - new_shift) / new_scale)
+    counts = valid.reshape(-1) if of is None else rows(valid[..., None] * of)
+    returns = state.returns.merge((value + gae).reshape(-1, 1), counts, limit=1e5)
+    new_scale, new_shift = _units(returns, task)
+    if of is None:
+        advantage = standardised(gae, weight)
+        before, after = (scale, shift), (new_scale, new_shift)
+    else:
+        each = jax.vmap(standardised, (None, 2), 2)(gae, weight[..., None] * of)
+        advantage = jnp.where(of > 0, each, 0.0).sum(-1)  # a task that was not met has no mean
+        tasks = jnp.arange(of.shape[-1])
+        before, after = _units(state.returns, tasks), _units(returns, tasks)
+    network = rescaled(critic.value, before[0] / after[0], (before[1] - after[1]) / after[0])
     x, _ = policy.memory.unroll(features, last, told.begins, own)
     actor = cast(StochasticActor, policy.actor)
     log_prob, _ = actor.log_prob_and_entropy(x, steps.action)
@@ -407,12 +446,17 @@ def _prepared(
     seen = {n: steps.obs[n] for n in policy.reads} if policy.encoders.learned else features
     samples = Samples(
         seen, critic.privileged(steps.obs) if critic.privileged.reads else None,
-        last, told.begins, memory, steps.action, log_prob, (gae - mean) / (std + 1e-8),
+        last, told.begins, memory, steps.action, log_prob, advantage,
         (value + gae - new_shift) / new_scale, weight, valid,
         None if anchor is None else anchor.opinion(told),
     )  # fmt: skip
     samples = samples.turned() if recurrent else rows(samples)
     return samples, returns, Critic(critic.memory, critic.privileged, network)
+
+
+def _units(returns: Statistics, task: int | Int[Array, "..."]) -> tuple[Array, Array]:
+    """What values of tasks are multiplied with, and what is added, to be in the rewards' units."""
+    return jnp.sqrt(returns.var[task] + 1e-8), returns.mean[task]
 
 
 def _loss(

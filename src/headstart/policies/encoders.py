@@ -123,22 +123,23 @@ class Statistics(AbstractEncoder):
 
     def merge(
         self,
-        batch: Float[Array, "n size"],
-        weight: Float[Array, " n"],
+        batch: Float[Array, "n #size"],
+        weight: Float[Array, " n"] | Float[Array, "n size"],
         limit: float = float("inf"),
     ) -> "Statistics":
-        """Statistics with `batch` counted in; beyond `limit` old samples fade instead."""
-        total = jnp.maximum(weight.sum(), 1e-8)
-        mean = (weight[:, None] * batch).sum(0) / total
-        var = (weight[:, None] * (batch - mean[None]) ** 2).sum(0) / total
+        """Statistics with `batch` counted in, by weights of rows or of entries; beyond `limit` old
+        samples fade instead. What nothing counts for stays as it is."""
+        weight = weight.reshape(len(batch), -1)
+        counted = weight.sum(0)
+        total = jnp.maximum(counted, 1e-8)
+        mean = (weight * batch).sum(0) / total
+        var = (weight * (batch - mean[None]) ** 2).sum(0) / total
         count = self.count + total
         delta = mean - self.mean
         spread = self.var * self.count + var * total + delta**2 * self.count * total / count
-        merged = (
-            self.mean + delta * total / count,
-            spread / count,
-            jnp.minimum(count, limit),
-        )
+        old = self.mean, self.var, self.count
+        new = self.mean + delta * total / count, spread / count, jnp.minimum(count, limit)
+        merged = tuple(jnp.where(counted > 0, n, o) for n, o in zip(new, old, strict=True))
         return eqx.tree_at(lambda s: (s.mean, s.var, s.count), self, merged)
 
     def __call__(self, x: Float[Array, "... size"]) -> Float[Array, "... size"]:

@@ -29,7 +29,7 @@ from headstart.envs.vector_env import Act, TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, check_leaves, leaves
 from headstart.policies.actors import ACTORS, AbstractActor, GuidedActor
-from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, built
+from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, Identity, built
 from headstart.policies.memory import MEMORIES, AbstractMemory, Clock, Memory, renewed
 from headstart.policies.networks import MLP, one_hot
 from headstart.policies.standing import STANDING, Network
@@ -260,6 +260,12 @@ def heads_for(
     Raises:
         HeadstartError: they do not tell it.
     """
+    read = encoders.by_group.get(CONTEXT)
+    if read is not None and not isinstance(read, Identity):
+        raise HeadstartError(
+            f"heads and pcgrad are told the task by {CONTEXT} as it is, and it is read through "
+            f"{ENCODERS.name_of(type(read))}: leave it out of learner.encoders"
+        )
     before = 0
     for group in encoders.reads:
         if group == CONTEXT:
