@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from headstart.envs.goals import Near
 from headstart.envs.jax_env import JaxEnvironment
 from headstart.problem.parameter import Parameter
 
@@ -623,6 +624,32 @@ class EndlessReach(Reach):
     def step(self, action):
         obs, reward, ended, _, info = super().step(action)
         return obs, reward, ended, False, info
+
+
+class Slide(JaxEnvironment):
+    """In JAX: a point on a line, from its middle to a goal anywhere on it. Ten steps, all of them
+    worth nothing."""
+
+    name = "probes:Slide"
+    horizon = 10
+    parameters = {}
+    goals = Near(0.1, rewards=(0.0, 0.0))
+    observation_space = spaces.Dict(
+        {name: spaces.Box(-1, 1, (1,), np.float32)
+         for name in ("observation", "achieved_goal", "desired_goal")}
+    )  # fmt: skip
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, p, key):
+        return {"at": jnp.zeros(1), "goal": jax.random.uniform(key, (1,), minval=-1, maxval=1)}
+
+    def step(self, state, action, p, key):
+        at = jnp.clip(state["at"] + 0.3 * action, -1, 1)
+        return state | {"at": at}, jnp.float32(0), jnp.bool_(False)
+
+    def observe(self, state, p, key):
+        at, goal = state["at"], state["goal"]
+        return {"observation": at, "achieved_goal": at, "desired_goal": goal}
 
 
 class OddMask(gymnasium.Env):

@@ -21,6 +21,10 @@ DQN = {
     "algorithm": "dqn", "hidden": [16], "num_envs": 4, "rollout_length": 4, "n_step": 1,
     "learning_starts": 64, "batch_size": 16, "updates_per_step": 0.25,
 }  # fmt: skip
+CRL = {
+    "algorithm": "crl", "hidden": [16], "representation": 8, "num_envs": 2, "rollout_length": 8,
+    "batch_size": 16, "learning_starts": 64, "updates_per_step": 0.5,
+}  # fmt: skip
 EPOPT = {"steps": 512, "trajectories": 8, "minibatch_size": 32}
 FIELDS = {
     "scratch": {},

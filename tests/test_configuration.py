@@ -84,7 +84,7 @@ def test_help_tells_the_choice():
     rows = {name: (meaning, default) for name, meaning, default in described(Method())}
     assert list(rows)[:3] == ["steps", "learner.algorithm", "learner.hidden"]
     meaning, default = rows["learner.algorithm"]
-    assert meaning.startswith("ppo, sac, dqn, imitation, or module:Class")
+    assert meaning.startswith("ppo, sac, dqn, crl, imitation, or module:Class")
     assert default == "ppo"
     darc = Darc(learner=SAC(reward_scale=0.1))
     assert ("learner.reward_scale", 0.1) in [(name, value) for name, _, value in described(darc)]
@@ -95,12 +95,12 @@ def test_help_tells_the_choice():
     ("table", "says"),
     [
         ({"algorithm": "qdn"}, "unknown learner 'qdn': did you mean 'dqn'"),
-        ({"algorithm": "td3"}, "known: dqn, imitation, ppo, sac"),
+        ({"algorithm": "td3"}, "known: crl, dqn, imitation, ppo, sac"),
         ({"algorithm": ["dqn", "sac"]}, r"unknown learner"),
         ({"algorithm": "nowhere:Learner"}, "no module 'nowhere'"),
         ({"algorithm": f"{__name__}:Method"}, "Method is not a learner: it lacks accepts"),
         ({"algorithm": "dqn", "clip_eps": 0.1}, "dqn has no 'clip_eps': ppo has it"),
-        ({"batch_size": 16}, "ppo has no 'batch_size': sac and dqn and imitation have it"),
+        ({"batch_size": 16}, "ppo has no 'batch_size': sac and dqn and crl and imitation have it"),
         ({"batch": 16}, "unknown field of learner 'batch'"),
         ("dqn", "learner holds fields of its own: set one of learner.hidden"),
     ],

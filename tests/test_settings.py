@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from headstart import HeadstartError
+from headstart.learners.crl import CRL
 from headstart.learners.dqn import DQN
 from headstart.learners.imitation import Imitation
 from headstart.learners.ppo import PPO
@@ -46,6 +47,15 @@ RANGES = (
             "updates_per_step learning_starts learning_rate": (0, None),
             "max_grad_norm reward_scale": (0, None),
             "discount tau epsilon exploration": (0, 1),
+        },
+    ),
+    (
+        CRL(),
+        {
+            "num_envs rollout_length batch_size buffer_size hidden representation": (1, None),
+            "updates_per_step learning_starts learning_rate priming penalty": (0, None),
+            "discount": (0, 1),
+            "temperature": (1e-6, None),
         },
     ),
     (

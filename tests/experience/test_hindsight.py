@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from headstart import envs
 from headstart.envs.goals import ACHIEVED, DESIRED, Near
 from headstart.envs.spec import Actions, EnvSpec, Group
-from headstart.experience.hindsight import STRATEGIES, Hindsight
-from headstart.experience.replay import Replay, transition_row
+from headstart.experience.hindsight import STRATEGIES, Hindsight, sooner
+from headstart.experience.replay import Places, Replay, transition_row
 from headstart.experience.transition import Transition
 from headstart.experience.unroll import begin, unroll
 from headstart.learners.dqn import DQN
@@ -72,6 +73,36 @@ def test_goals_are_those_of_the_strategy_and_all_of_them(strategy, capacity):
     assert found == {
         t + 100.0 * c: allowed(strategy, t, c, oldest) for t in times for c in range(2)
     }
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.5, 0.9, 0.999])
+def test_sooner_goals_are_likelier_by_the_discount_and_of_the_same_episode(
+    discount,
+):
+    """Achieved k steps later with probability γᵏ / Σ γᵏ, the sum up to the episode's last step."""
+    replay = Replay.empty(transition_row(SPEC), 24, 2, 12).add(line())
+    hindsight = Hindsight(Near(0.5), SPEC.horizon, share=1.0, discount=discount)
+    many = 4000
+    ages, env = np.meshgrid(np.arange(12), np.arange(2))
+    ages, env = (jnp.asarray(np.repeat(x.ravel(), many)) for x in (ages, env))
+    places = Places(ages[None], env)
+    told = hindsight(replay, places, replay.transitions_at(places), jax.random.key(0))
+    goals = np.asarray(told.obs[DESIRED][0, :, 0]).reshape(2, 12, many)
+    for copy, time in np.ndindex(2, 12):
+        times = np.array(sorted(allowed("future", time, copy)))
+        expected = discount ** np.arange(len(times)) / (discount ** np.arange(len(times))).sum()
+        found = (goals[copy, time][:, None] == times).mean(0)
+        assert found.sum() == pytest.approx(1)
+        np.testing.assert_allclose(found, expected, atol=0.035)
+
+
+def test_numbers_that_fall_geometrically_are_as_many_as_stated():
+    """By chi squared, of 20,000 numbers up to 3 and 40."""
+    for most in (3, 40):
+        found = sooner(jnp.full(20_000, most), 0.9, jax.random.key(most))
+        share = 0.9 ** np.arange(most + 1)
+        counts = np.bincount(np.asarray(found), minlength=most + 1)
+        assert stats.chisquare(counts, 20_000 * share / share.sum()).pvalue > 0.01
 
 
 def test_a_share_is_told_another_goal_and_the_rest_is_as_it_was():

@@ -168,6 +168,7 @@ GRU = {"memory": "gru", "memory_size": 8}
 LEARNERS = {
     "ppo": ("probes:Dot", small.PPO | {"minibatch_size": 64}, 2048),
     "sac": ("probes:Track", small.SAC, 800),
+    "crl": ("point-maze", small.CRL, 800),
     "dqn": (
         "grid",
         {

@@ -37,6 +37,8 @@ class Hindsight:
     """Of windows that are told another goal."""
     clipped: bool = True
     """Whether backups are held within what returns can be."""
+    discount: float = 1.0
+    """γ of `future`: goals are γ times as likely with each step later; 1: all alike."""
 
     def __call__(
         self, replay: Replay, places: Places, window: Transition, key: PRNGKeyArray
@@ -87,6 +89,8 @@ class Hindsight:
         first, env = places.ages[0], places.env
         after = first + self._left(replay, first, env)
         low, high = first, after
+        if self.strategy == "future" and self.discount < 1:
+            low = high = first + sooner(after - first, self.discount, key)
         if self.strategy == "final":
             low = after
         if self.strategy == "episode":
@@ -125,3 +129,18 @@ class Hindsight:
         at = replay.slot(jnp.clip(ages, 0, replay.filled - 1)), env[None]
         steps: Transition = replay.columns
         return jnp.logical_or(steps.terminated[at], steps.truncated[at])
+
+
+def sooner(most: Int[Array, " batch"], discount: float, key: PRNGKeyArray) -> Int[Array, " batch"]:
+    """Numbers from 0 to `most`, each γ times as likely as the one before it.
+
+    Args:
+        most: the largest that each may be.
+        discount: γ, at least 0 and below 1.
+        key: of the draw.
+    """
+    log_discount = jnp.log(discount)
+    share = jax.random.uniform(key, most.shape)
+    # Of the numbers up to k, the share is (1 − γᵏ⁺¹) / (1 − γᵐ⁺¹).
+    beyond = jnp.log1p(share * jnp.expm1((most + 1) * log_discount))
+    return jnp.minimum((beyond / log_discount).astype(jnp.int32), most)

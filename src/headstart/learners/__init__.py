@@ -8,6 +8,7 @@ LEARNERS = Registry(
         "ppo": "headstart.learners.ppo:PPO",
         "sac": "headstart.learners.sac:SAC",
         "dqn": "headstart.learners.dqn:DQN",
+        "crl": "headstart.learners.crl:CRL",
         "imitation": "headstart.learners.imitation:Imitation",
     },
     needs=(

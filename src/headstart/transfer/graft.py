@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from headstart.envs.goals import DESIRED
 from headstart.envs.spec import (
     PRIVILEGED,
     SKILL,
@@ -220,11 +221,17 @@ class _Maker:
     def _critic(self, name: str, array: np.ndarray) -> tuple[np.ndarray, Row]:
         if not name.endswith("weights/0"):
             return self._copied("critic", name, array)
-        acts = [self.acts] if self.stated["actor"] == "squashed-gaussian" else []
-        further = len(array) - sum(len(join.old) for join in (self.features, *acts))
+        if name == "goal/weights/0":  # of a contrastive critic, which represents goals apart
+            return self._entered("critic", name, array, self.joins[DESIRED])
+        features, acts = self.features, [self.acts]
+        if name == "action/weights/0":
+            features = _beside([join for group, join in self.joins.items() if group != DESIRED])
+        elif self.stated["actor"] != "squashed-gaussian":
+            acts = []
+        further = len(array) - sum(len(join.old) for join in (features, *acts))
         names = tuple(f"{PRIVILEGED}[{i}]" for i in range(further))
         beside = Join(PRIVILEGED, names, names, tuple(range(further)))
-        return self._entered("critic", name, array, _beside([self.features, beside, *acts]))
+        return self._entered("critic", name, array, _beside([features, beside, *acts]))
 
     def _entered(
         self, part: str, name: str, array: np.ndarray, join: Join
