@@ -128,7 +128,7 @@ def layers(network, x):
     return x @ weights[-1] + biases[-1]
 
 
-def test_the_losses_and_the_actors_gradient_by_hand():
+def test_the_losses_and_their_gradients_by_hand():
     """E[α log π(a | s, g) + ‖φ(s, a) − ψ(g)‖] with a = tanh(μ + σ z): the derivative by the bias of
     μ is that of finite differences in double precision, with the critic held."""
     agent, key = SMALL.init(SPEC, jax.random.key(0), total=3200).agent, jax.random.key(2)
@@ -167,6 +167,15 @@ def test_the_losses_and_the_actors_gradient_by_hand():
         slope = (loss(1e-5 * unit) - loss(-1e-5 * unit)) / 2e-5
         found = moments.actor.network.biases[-1][i]
         assert float(found) == pytest.approx(slope, rel=1e-2, abs=1e-4)
+
+    def judged(shift):
+        logits = -np.stack([distance(taken, (one + shift)[None]) for one in goal], axis=1)
+        return float(info_nce(jnp.asarray(logits, jnp.float32), 0.1))
+
+    for i, unit in enumerate(np.eye(8)):  # the actor's loss does not move the critic
+        slope = (judged(1e-2 * unit) - judged(-1e-2 * unit)) / 2e-2
+        found = moments.critic.goal.biases[-1][i]
+        assert float(found) == pytest.approx(slope, rel=1e-2, abs=1e-3)
     excess = parts(np.zeros(2))[0].mean() - 1
     assert float(moments.log_temperature) == pytest.approx(-excess, rel=1e-3)
 
