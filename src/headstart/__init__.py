@@ -17,8 +17,10 @@ from headstart.problem.parameter import Parameter
 
 if TYPE_CHECKING:
     from headstart.comparison import Comparison
+    from headstart.knowledge import Knowledge
     from headstart.learners.learner import Learner
     from headstart.policies.loaded import LoadedPolicy
+    from headstart.runs.listening import Listening
     from headstart.training import Trained
 
 __version__ = "0.2.0"
@@ -34,6 +36,7 @@ __all__ = [
     "TransferProblem",
     "Uniform",
     "compare",
+    "listening",
     "load",
     "mixture",
     "prepare_jax",
@@ -104,10 +107,41 @@ def load(folder: str | Path, trusted: Sequence[str] = ()) -> "LoadedPolicy":
         HeadstartError: there is no policy, or it holds many skills, or is of an older version.
     """
     prepare_jax()
-    from headstart.knowledge import Knowledge
     from headstart.policies.loaded import LoadedPolicy
     from headstart.policies.policy import policy_from
 
+    return LoadedPolicy(policy_from(_held(folder), trusted))
+
+
+def listening(
+    folder: str | Path, domain: Domain, trusted: Sequence[str] = (), **how: Any
+) -> "Listening":
+    """Whether a policy that was learned listens to what it is told of its task; see
+    `headstart.runs.listening.listening`.
+
+        heard = headstart.listening("runs/both/multi-task/0", domain, texts=["go to the west"])
+        print(heard)        # returns by what is told and by the task
+        heard.gain          # of being told its own task rather than another
+
+    Args:
+        folder: of knowledge, or of a run, for what it ended with.
+        domain: many tasks, of which one parameter is shown.
+        trusted: the user's own encoders or memory, by `module:Class`, that it may import.
+        how: texts, episodes, seed.
+
+    Raises:
+        HeadstartError: there is no policy, or the domain does not tell one of a few tasks.
+    """
+    prepare_jax()
+    from headstart.policies.policy import policy_from
+    from headstart.runs import listening
+
+    return listening.listening(policy_from(_held(folder), trusted), domain, **how)
+
+
+def _held(folder: str | Path) -> "Knowledge":
+    """What a folder of knowledge holds, or a run ended with."""
+    from headstart.knowledge import Knowledge
+
     adapted = Path(folder) / "adapted"
-    held = Knowledge.load(adapted if adapted.is_dir() else Path(folder))
-    return LoadedPolicy(policy_from(held, trusted))
+    return Knowledge.load(adapted if adapted.is_dir() else Path(folder))
