@@ -123,12 +123,12 @@ class Statistics(AbstractEncoder):
 
     def merge(
         self,
-        batch: Float[Array, "n #size"],
+        batch: Float[Array, "n columns"],
         weight: Float[Array, " n"] | Float[Array, "n size"],
         limit: float = float("inf"),
     ) -> "Statistics":
-        """Statistics with `batch` counted in, by weights of rows or of entries; beyond `limit` old
-        samples fade instead. What nothing counts for stays as it is."""
+        """Statistics with `batch` counted in, each entry by weights of its own if they are given;
+        beyond `limit` old samples fade instead. An entry that counts nothing stays as it is."""
         weight = weight.reshape(len(batch), -1)
         counted = weight.sum(0)
         total = jnp.maximum(counted, 1e-8)
