@@ -29,7 +29,8 @@ def path(policy: AbstractPolicy, domain: Domain, seed: int) -> np.ndarray:
     """The places `[steps + 1, 2]` of an episode with the most likely actions."""
     running = envs.start(domain, 1, seed)
     carry, where = begin(policy, running), running.environment.position
-    (group,) = (name for name in running.spec.groups if name == "state")
+    # Beside goals, what is seen is called as Gymnasium calls it.
+    (group,) = running.spec.groups.keys() & {"state", "observation"}
     places = [where(carry.told.obs[group][0])]
     for seen in play(policy, running, carry, None, rounds=1):
         places.append(where(seen.step.next_obs[group][0]))

@@ -38,6 +38,7 @@ STUDIES = {
     "source-kept": "What fine-tuning forgets of the source, and what keeps it",
     "reward-scales": "Tasks that are paid 0.01, 1 and 100 a step, learned together",
     "runner-directions": "Eight directions learned together, each alone, and those in between",
+    "bit-flip": "Hindsight on bits to be flipped, which random actions never get right",
     "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
