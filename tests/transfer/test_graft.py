@@ -259,3 +259,15 @@ def test_a_table_comes_before_names_which_join_the_rest():
     assert join("state", old, (("a", "b", "z"), 3), {"a": "b"}).entries == (1, None, None)
     assert join("actions", old, (("a", "z"), 2), {"z": "a"}).entries == (None, 0)
     assert join("actions", old, ((), 3), {0: 1, 2: 1}, once=False).entries == (1, None, 1)
+
+
+@pytest.mark.parametrize("learner", [PPO(hidden=(8,), heads=True), SAC(hidden=(8,), heads=True)])
+def test_heads_stay_in_their_own_spaces(learner):
+    told = envs.spec_of(Domain("runner", shows=["pay"])).groups["context"]
+    told = replace(told, told=(replace(told.told[0], form="one-hot", low=0, high=1),))
+    context = replace(told, shape=(2,), names=("pay=0", "pay=1"))
+    spec = replace(OLD, groups={"context": context, **OLD.groups})
+    held = learner.knowledge(learner.init(spec, KEY))
+    graft(held, spec)
+    with pytest.raises(KnowledgeError, match="a head for each task cannot be grafted"):
+        graft(held, replace(NEW, groups={"context": context, **NEW.groups}))

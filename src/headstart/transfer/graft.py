@@ -111,6 +111,11 @@ def graft(
     joins = _joins(groups, spec, tables)
     acts = _acting(actions, spec.actions, tables.get("actions"))
     features = _beside(list(joins.values()))
+    if stated.get("heads") and not (features.same and acts.same):
+        raise KnowledgeError(
+            "a policy with a head for each task cannot be grafted onto other spaces: train one "
+            "without learner.heads"
+        )
     maker = _Maker(stated, joins, features, acts)
     parts: dict[str, dict[str, np.ndarray]] = {}
     rows: list[Row] = []
