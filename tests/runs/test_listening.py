@@ -19,11 +19,10 @@ RUNNER = {
 }  # fmt: skip
 
 
-@pytest.mark.learns
 def test_a_policy_that_is_told_in_words_goes_where_it_is_told(tmp_path):
     """In an episode that pays for the east, and is told the west, it runs west; paraphrases that it
     never heard are near to what it knows."""
-    made = headstart.train(BOTH, RUNNER, steps=1200, out=tmp_path)
+    made = headstart.train(BOTH, RUNNER, steps=1600, out=tmp_path)
     texts = ["go to the west", "go to the east"]
     heard = headstart.listening(made.folder, BOTH, texts=texts, episodes=8)
     returns = heard.returns.mean(axis=-1)
@@ -33,6 +32,7 @@ def test_a_policy_that_is_told_in_words_goes_where_it_is_told(tmp_path):
     assert heard.gain.above_zero
     assert returns[2, 1] > 25 > -25 > returns[2, 0]
     assert returns[3, 0] > 25 > -25 > returns[3, 1]
+    assert heard.told == (EAST, WEST, *texts)
     assert "told go to the west" in str(heard)
 
 

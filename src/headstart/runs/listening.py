@@ -37,7 +37,7 @@ class Listening:
     tasks: tuple[float, ...]
     """Its values."""
     told: tuple[float | str, ...]
-    """What was said: every value, and then further texts."""
+    """What was said: every value, or its text, and then further texts."""
     returns: np.ndarray
     """`[told, task, episode]`."""
 
@@ -88,7 +88,8 @@ def listening(
     spec = envs.spec_of(domain)
     check_reads(policy, spec)
     one, tasks = _tasks(domain, spec)
-    told: tuple[float | str, ...] = (*tasks, *texts)
+    known = dict(one.texts) if one.form == "text" else {}
+    told: tuple[float | str, ...] = (*(known.get(task, task) for task in tasks), *texts)
     for said in told:
         one.check(said)
     returns = [
