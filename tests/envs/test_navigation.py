@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from headstart.envs.navigation import NEAR, maze, navigation
+from headstart.envs.navigation import maze, navigation
 from headstart.envs.point_mass import State
 
 KEY = jax.random.key(0)
@@ -71,14 +71,14 @@ def test_in_the_maze_nothing_is_paid_before_the_goal_which_is_behind_a_wall():
     rewards, places = walk(maze, NOWHERE, [(1, 0, 22), (0, 1, 16), (-1, 0, 22), (0, 0, 20)])
     assert rewards.sum() > 10
     assert set(rewards.tolist()) == {0.0, 1.0}
-    near = np.hypot(*(places - np.array(maze.goal)).T) < NEAR
+    near = np.hypot(*(places - np.array(maze.goal)).T) < maze.near
     np.testing.assert_array_equal(rewards, near)
 
 
 def test_the_mazes_goal_may_be_elsewhere():
     moved = NOWHERE | {"goal_x": jnp.float32(4.3), "goal_y": jnp.float32(0.7)}
     rewards, places = walk(maze, moved, [(1, 0, 30)])
-    near = np.hypot(*(places - np.array([4.3, 0.7])).T) < NEAR
+    near = np.hypot(*(places - np.array([4.3, 0.7])).T) < maze.near
     np.testing.assert_array_equal(rewards, near)
     assert rewards.sum() > 1
     goals = maze.floor_map({k: float(v) for k, v in moved.items()}).marks

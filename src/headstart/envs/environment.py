@@ -52,6 +52,8 @@ class Environment(ABC):
     """Of what it is made of, for results: of more than every environment of ours is."""
     goals: Goals | None = None
     """What the goals that it observes are worth, if it has any."""
+    place_group: str = "state"
+    """The observation group that `position` reads, of an environment with a floor map."""
     starts_from_observations: bool = False
     """Whether a copy can be put into the state that an observation shows."""
 
@@ -85,7 +87,7 @@ class Environment(ABC):
         return None
 
     def position(self, obs: np.ndarray) -> np.ndarray:
-        """Where on the floor map `[..., 2]` a plain observation was made."""
+        """Where on the floor map `[..., 2]` an observation, its `place_group`, was made."""
         raise NotImplementedError(f"{self.name} has no floor map")
 
 

@@ -5,7 +5,7 @@ obstacle on the straight way leaves only the others. In the maze the goal is beh
 it is moved, and nothing is paid before it is found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -32,11 +32,12 @@ from headstart.envs.point_mass import (
 )
 from headstart.problem.parameter import Parameter
 
-NEAR = 0.7  # metres from the goal that count as there
 THICK = 0.6  # metres, of an obstacle: more than a step at full speed
 GOAL = (220, 68, 68)
 
 Block = tuple[float, float, float, float]
+Pixel = Callable[[float, float], tuple[float, float]]
+"""Where a place in metres is in a picture."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Navigation(PointMass):
     """Left, right, bottom and top of the arena, in metres."""
     start_at: ClassVar[tuple[float, float]] = (0.0, 0.0)
     goal: ClassVar[tuple[float, float]] = (8.0, 0.0)
+    near: ClassVar[float] = 0.7
+    """Metres from the goal that count as there."""
     pays_late: ClassVar[bool] = False
     """Whether nothing is paid before the goal is found."""
 
@@ -135,13 +138,13 @@ class Navigation(PointMass):
             if min(width, height) > 0:
                 draw.rectangle((*pixel(x, y + height), *pixel(x + width, y)), fill=FENCE)
         draw.rectangle((0, 0, wide - 1, high - 1), outline=FENCE, width=8)
-        x, y = self._goal(p)
-        draw.ellipse(
-            (*pixel(x - NEAR, y + NEAR), *pixel(x + NEAR, y - NEAR)), outline=GOAL, width=5
-        )
+        self._draw_goal(draw, pixel, p)
         draw_mass(draw, pixel, state)
         size = wide // SUPERSAMPLE, SIDE
         return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+
+    def _draw_goal(self, draw: ImageDraw.ImageDraw, pixel: Pixel, p: Mapping[str, float]) -> None:
+        draw.ellipse(around(pixel, self._goal(p), self.near), outline=GOAL, width=5)
 
     def _goal(self, p: Mapping[str, Any]) -> tuple[Any, Any]:
         return p["goal_x"], p["goal_y"]
@@ -149,8 +152,8 @@ class Navigation(PointMass):
 
 @dataclass(frozen=True)
 class Maze(Navigation):
-    """The goal is behind a wall, unless it is moved, and 1 is paid for every step that ends within
-    `NEAR` of it."""
+    """The goal is behind a wall, unless it is moved, and 1 is paid for every step that ends `near`
+    it."""
 
     name: str = "maze"
     bounds: ClassVar[Block] = (0.0, 5.0, 0.0, 4.0)
@@ -164,10 +167,18 @@ class Maze(Navigation):
         return {"wall": Parameter(3.6, 0.0, 3.6, "m", text)}
 
     def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
-        return 1.0 * (length(after - jnp.stack(self._goal(p))) < NEAR)
+        return 1.0 * (length(after - jnp.stack(self._goal(p))) < self.near)
 
     def _walls(self, p: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return [(0.0, 1.6, p["wall"], 0.8)]
+
+
+def around(
+    pixel: Pixel, place: tuple[float, float], radius: float
+) -> tuple[float, float, float, float]:
+    """The box of a circle in a picture: left, top, right and bottom."""
+    x, y = place
+    return *pixel(x - radius, y + radius), *pixel(x + radius, y - radius)
 
 
 navigation = Navigation()

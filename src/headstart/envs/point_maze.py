@@ -30,12 +30,14 @@ class PointMaze(Maze):
 
     name: str = "point-maze"
     horizon: int = 100
-    goals: Goals = GOALS
+    goals: Goals | None = GOALS
     observation_names: tuple[str, ...] = ()
+    place_group: str = "observation"
     bounds: ClassVar[Block] = (0.0, SIZE, 0.0, SIZE)
     start_at: ClassVar[tuple[float, float]] = (0.6, 0.6)
     goal: ClassVar[tuple[float, float]] = (5.4, 5.4)
     metres: ClassVar[float] = 5.0
+    near: ClassVar[float] = TOLERANCE * metres
 
     @property
     def _wall_parameters(self) -> dict[str, Parameter]:
@@ -58,7 +60,7 @@ class PointMaze(Maze):
 
     def _reward(self, before: jax.Array, after: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
         goal = jnp.stack(self._goal(p)) / self.metres
-        return self.goals.reward(after / self.metres, goal)
+        return GOALS.reward(after / self.metres, goal)
 
     def _walls(self, p: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """One from the west and one from the east, a third of the way up each."""

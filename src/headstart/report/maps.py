@@ -28,9 +28,8 @@ def floor_map(domain: Domain) -> FloorMap | None:
 def path(policy: AbstractPolicy, domain: Domain, seed: int) -> np.ndarray:
     """The places `[steps + 1, 2]` of an episode with the most likely actions."""
     running = envs.start(domain, 1, seed)
-    carry, where = begin(policy, running), running.environment.position
-    # Beside goals, what is seen is called as Gymnasium calls it.
-    (group,) = running.spec.groups.keys() & {"state", "observation"}
+    environment = running.environment
+    carry, where, group = begin(policy, running), environment.position, environment.place_group
     places = [where(carry.told.obs[group][0])]
     for seen in play(policy, running, carry, None, rounds=1):
         places.append(where(seen.step.next_obs[group][0]))
