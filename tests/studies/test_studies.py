@@ -21,6 +21,7 @@ from headstart.studies import (
     first_run,
     maxent_hallway,
     primacy,
+    reach_avoid,
     smerl_obstacle,
     source_kept,
 )
@@ -506,3 +507,39 @@ def test_a_damaged_table_is_refused(tmp_path):
         path.write_text(damaged)
         with pytest.raises(HeadstartError, match="is damaged"):
             studies.stored("primacy", tmp_path)
+
+
+def room(**changes):
+    """Results in which every claim about green and red holds, but for what is changed."""
+    seeds = [0.0] * reach_avoid.SEEDS
+    goals = {"return": -10.0, "green": 1, "red": 20, "clean": 0, "best": 14.0}
+    oracle = {"return": 33.0, "green": 1, "red": 0}
+    goals |= {name: value for name, value in changes.items() if name in goals}
+    oracle |= {name[7:]: v for name, v in changes.items() if name.startswith("oracle_")}
+    arms = {
+        name: {column: [value for _ in seeds] for column, value in arm.items()}
+        for name, arm in ((reach_avoid.GOALS, goals), (reach_avoid.ORACLE, oracle))
+    }
+    arms[reach_avoid.GOALS] |= {"returns": [[goals["return"], goals["best"]]] * len(seeds)}
+    arms[reach_avoid.GOALS] |= {"tuned": seeds}
+    return {"arms": arms}
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({}, []),
+        ({"green": 0}, [0]),
+        ({"red": 8}, [1]),
+        ({"return": 3.0}, [2]),
+        ({"clean": 1}, [3]),
+        ({"best": 17.0}, [4]),
+        ({"oracle_green": 0}, [5]),
+        ({"oracle_red": 2}, [6]),
+    ],
+)
+def test_the_claims_of_reaching_and_avoiding_follow_the_numbers(changes, broken):
+    table = room(**changes)
+    holds = [claim.holds for claim in reach_avoid.claims(table)]
+    assert [i for i, held in enumerate(holds) if not held] == broken
+    assert "told the place that is best" in reach_avoid.shown(table)

@@ -22,6 +22,7 @@ ENVIRONMENTS = Registry(
         "bit-flip": "headstart.envs.bit_flip:bit_flip",
         "cart-pole": "headstart.envs.cart_pole:cart_pole",
         "drive": "headstart.envs.drive:drive",
+        "green-red": "headstart.envs.green_red:green_red",
         "grid": "headstart.envs.grid:grid",
         "half-cheetah": "headstart.envs.mujoco:half_cheetah",
         "hopper": "headstart.envs.mujoco:hopper",

@@ -1,9 +1,10 @@
-"""Problems of goals, most of which random actions never reach.
+"""Problems of goals, most of which random actions never reach, and of a task that is none.
 
 The settings were chosen on seeds below 10.
 """
 
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem.distributions import Uniform
 
 BITS = {
     "algorithm": "dqn", "hidden": [256], "num_envs": 16, "rollout_length": 4, "n_step": 1,
@@ -11,6 +12,13 @@ BITS = {
     "tau": 0.05,
 }  # fmt: skip
 SAME = {"steps": 30_000}
+POINT = {
+    "algorithm": "sac", "hidden": [128, 128], "batch_size": 128, "num_envs": 8,
+    "rollout_length": 10, "learning_starts": 1000, "updates_per_step": 0.25, "discount": 0.95,
+}  # fmt: skip
+ROOM = {"steps": 60_000}
+ANYWHERE = Uniform(0.3, 5.7)
+PLACES = (0.6, 1.8, 3.0, 4.2, 5.4)
 
 PROBLEMS = (
     TransferProblem(
@@ -22,5 +30,18 @@ PROBLEMS = (
         episodes=64,
         learner=BITS,
         methods={"source-only": SAME, "her": SAME, "her:strategy=final": SAME},
+    ),
+    TransferProblem(
+        name="reach-avoid",
+        description="From going to any place that is told to a task that is no goal: reach the "
+        "green, avoid the red",
+        source=Domain("point-maze", wall=0, goal_x=ANYWHERE, goal_y=ANYWHERE),
+        target=Domain("green-red"),
+        access=Access(shots=(0, 20, 40, 80)),
+        episodes=16,
+        sweep={"goal_x": PLACES, "goal_y": PLACES},
+        sweep_episodes=2,
+        learner=POINT,
+        methods={"scratch": {}, "her": {**ROOM, "learning_rate": 1e-3}, "oracle": ROOM},
     ),
 )

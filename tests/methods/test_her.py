@@ -1,0 +1,50 @@
+"""Hindsight where there are goals, and plain learning where there are none."""
+
+import numpy as np
+import pytest
+
+from headstart import Access, Domain, HeadstartError, TransferProblem, envs
+from headstart.knowledge import Knowledge
+from headstart.methods.her import Her
+from headstart.policies.policy import policy_from
+from headstart.report import write
+from headstart.report.compared import read
+from headstart.report.maps import path
+from headstart.runs.job import make_job, prepare
+from headstart.runs.run import run
+
+SAC = {
+    "algorithm": "sac", "hidden": [8], "num_envs": 4, "rollout_length": 10, "learning_starts": 80,
+    "batch_size": 16,
+}  # fmt: skip
+STATED = TransferProblem(
+    name="no-goal",
+    source=Domain("point-maze", wall=0),
+    target=Domain("green-red"),
+    access=Access(shots=(0, 2)),
+    episodes=4,
+    learner=SAC,
+    methods={"her": {"steps": 160, "episodes_per_update": 2}},
+)
+
+
+def test_on_a_target_that_is_no_goal_it_learns_from_what_that_pays(tmp_path):
+    job = make_job(STATED, "her", 0, tmp_path)
+    prepare(job, resume=False)
+    result = run(job)
+    assert result.target == {"observations": 0, "steps": 200, "episodes": 2}
+    assert not any(shot.success for shot in result.shots)
+    before, after = (np.array(shot.returns) for shot in result.shots)
+    assert (before != after).any()
+    places = path(policy_from(Knowledge.load(job.folder / "adapted")), STATED.target, seed=0)
+    assert places.shape == (101, 2)
+    np.testing.assert_allclose(places[0], [0.6, 0.6], atol=0.1)
+    assert 'id="paths-' in write(read(tmp_path / "no-goal")).read_text()
+    assert Her().hindsight(envs.spec_of(STATED.target)) is None
+    assert Her().hindsight(envs.spec_of(STATED.source)) is not None
+
+
+def test_a_source_that_is_no_goal_is_refused(tmp_path):
+    turned = TransferProblem(name="turned", source=STATED.target, target=STATED.source, learner=SAC)
+    with pytest.raises(HeadstartError, match="hindsight tells other goals, and green-red has none"):
+        make_job(turned, "her", 0, tmp_path)
