@@ -113,7 +113,7 @@ def unroll(
 ) -> tuple[Rollout, Carry]:
     """`steps` steps of every copy, and where they stand then.
 
-    The same bits, whether it is the host that steps or compiled code. A policy that takes over from
+    The same but for rounding, whether it is the host that steps or compiled code. A policy that takes over from
     one of another kind remembers nothing yet.
     """
     told, memory = carry
