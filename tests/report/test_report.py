@@ -31,8 +31,7 @@ PROBLEM = TransferProblem(
     learner=PPO,
     methods=FIELDS,
 )
-METHODS = ["scratch", "source-only", "oracle", "finetune", "domain-randomization", "epopt",
-           "epopt-posterior"]  # fmt: skip
+METHODS = ["scratch", "oracle", "finetune", "epopt", "epopt-posterior"]
 
 
 @pytest.fixture(scope="module")
