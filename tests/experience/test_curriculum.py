@@ -1,5 +1,7 @@
 """Which tasks are drawn next, against weights worked by hand, and that they are what is drawn."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -32,11 +34,16 @@ SMALL = SAC(
 )  # fmt: skip
 
 
+def ended(curriculum, places, went):
+    """Tell it of episodes of one step."""
+    curriculum.learn(places[:, None], np.ones((len(places), 1), bool), np.array(went))
+
+
 def east_and_west(rule, went):
     """How likely east is after episodes `(cosine, how it went)`, and how many candidates are it."""
     curriculum = Curriculum(TWO, rule, 0)
     places = np.array([[cosine, 0.0] for cosine, _ in went]).reshape(-1, 2)
-    curriculum.learn(places, np.array([float(score) for _, score in went]))
+    ended(curriculum, places, [float(score) for _, score in went])
     east = curriculum.candidates[:, 0] == 0
     return curriculum.probabilities[east].sum(), east.mean()
 
@@ -86,7 +93,7 @@ def test_the_frontier_is_between_what_succeeds_and_what_fails():
     for _ in range(8):
         # As the group `drawn` tells it: goal_x from [0, 6] to [−1, 1].
         told = rng.uniform(-0.9, 0.9, (REMEMBERED // 4, 1))
-        curriculum.learn(told, (told[:, 0] < 0.2).astype(float))
+        ended(curriculum, told, (told[:, 0] < 0.2).astype(float))
     drawn = curriculum.sample(rng, 4000)[:, 0]
     edge = 3 + 0.2 * 3
     beside = np.abs(drawn - edge) < 0.7
@@ -142,7 +149,7 @@ def test_a_training_is_told_how_its_episodes_went(rule):
     source = CountedSource(domain)
     curriculum = Curriculum(domain, rule, 0)
     learned = []
-    curriculum.learn = lambda tasks, went: learned.append((tasks, went))
+    curriculum.learn = lambda tasks, over, went: learned.append((tasks[over], went))
     state = train(SMALL, source, 64, jax.random.key(0), curriculum=curriculum)
     tasks, went = (np.concatenate(column) for column in zip(*learned, strict=True))
     assert len(tasks) == len(went) == 64 // 8
@@ -154,11 +161,24 @@ def test_a_training_is_told_how_its_episodes_went(rule):
     assert DRAWN not in state.policy.groups
 
 
+@pytest.mark.parametrize(("rule", "most"), [("none", 0.98), ("even", 0.6)])
+def test_tasks_have_as_many_steps_as_the_source_says_where_they_are_to_be_even(rule, most):
+    short, long = Domain("runner", horizon=2), Domain("navigation", horizon=40)
+    domain = mixture([short, long], weights=[1, 1], shows=["task"])
+    source = CountedSource(domain)
+    learner = replace(SMALL, num_envs=8, updates_per_step=0.0)
+    tasks = Curriculum(domain, rule, 0) if rule == "even" else None
+    state = train(learner, source, 1600, jax.random.key(0), curriculum=tasks)
+    long_steps = np.float64(state.replay.columns.obs["context"][..., 1]).mean()
+    assert 0.4 < long_steps < most
+    assert (long_steps > 0.8) == (rule == "none")
+
+
 def test_where_there_are_no_goals_it_goes_by_returns():
     source = CountedSource(TWO.lasting(8))
     curriculum = Curriculum(source.domain, "progress", 0)
     learned = []
-    curriculum.learn = lambda tasks, went: learned.extend(went)
+    curriculum.learn = lambda tasks, over, went: learned.extend(went)
     state = train(SMALL, source, 64, jax.random.key(0), curriculum=curriculum)
     assert len(learned) == 8
     by_copy = np.float64(state.replay.columns.reward).T.reshape(2, -1, 8).sum(-1)
@@ -200,6 +220,11 @@ def test_success_must_be_known_and_the_source_must_vary():
     her = METHODS.find("her")
     assert her(curriculum="frontier").requires().varied
     assert not her().requires().varied
+
+
+def test_steps_are_counted_of_tasks_that_can_be_listed():
+    with pytest.raises(HeadstartError, match="goal_x is drawn from a range"):
+        Curriculum(LINE, "even", 0)
 
 
 def test_a_curriculum_is_of_the_source():

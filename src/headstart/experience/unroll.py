@@ -113,8 +113,8 @@ def unroll(
 ) -> tuple[Rollout, Carry]:
     """`steps` steps of every copy, and where they stand then.
 
-    The same but for rounding, whether it is the host that steps or compiled code. A policy that takes over from
-    one of another kind remembers nothing yet.
+    The same but for rounding, whether it is the host that steps or compiled code. A policy that
+    takes over from one of another kind remembers nothing yet.
     """
     told, memory = carry
     initial = policy.initial(envs.num)

@@ -228,11 +228,12 @@ class Collector:
         over = np.asarray(rollout.steps.terminated | rollout.steps.truncated)
         returns = self._count(np.asarray(rollout.steps.reward), over)
         if self.curriculum is not None:
-            at = np.nonzero(over)
-            last = {n: jnp.asarray(group[at]) for n, group in rollout.steps.next_obs.items()}
-            goals = self.envs.spec.goals
-            went = returns if goals is None else goals.success(last[ACHIEVED], last[DESIRED])
-            self.curriculum.learn(np.asarray(last[DRAWN]), np.asarray(went, float))
+            goals, went = self.envs.spec.goals, returns
+            if goals is not None:
+                ends = (rollout.steps.next_obs[name][over] for name in (ACHIEVED, DESIRED))
+                went = goals.success(*map(jnp.asarray, ends))
+            drawn = np.asarray(rollout.steps.next_obs[DRAWN])
+            self.curriculum.learn(drawn, over, np.asarray(went, float))
         return rollout
 
     def _count(self, rewards: np.ndarray, over: np.ndarray) -> np.ndarray:

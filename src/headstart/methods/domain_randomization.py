@@ -29,7 +29,8 @@ class DomainRandomization(Method):
     """Steps of pre-training in the source."""
     curriculum: Rule = "none"
     """Which tasks are drawn more often than the source says: those at the frontier (success near
-    one half), those with more failures, or those with more progress."""
+    one half), those with more failures, those with more progress, or, to be even, those that have
+    had fewer steps."""
 
     def __post_init__(self):
         require(self, 1, math.inf, "steps")

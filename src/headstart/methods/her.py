@@ -37,7 +37,8 @@ class Her(FineTuning):
 
     curriculum: Rule = "none"
     """Which goals are drawn more often than the source says: those at the frontier (success near
-    one half), those with more failures, or those with more progress."""
+    one half), those with more failures, those with more progress, or, to be even, those that have
+    had fewer steps."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -23,7 +23,8 @@ class MultiTask(FineTuning):
 
     curriculum: Rule = "none"
     """Which tasks are drawn more often than the source says: those at the frontier (success near
-    one half), those with more failures, or those with more progress."""
+    one half), those with more failures, those with more progress, or, to be even, those that have
+    had fewer steps."""
 
     def requires(self) -> Requirements:
         return replace(super().requires(), varied=not self.pretrained)

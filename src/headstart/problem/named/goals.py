@@ -19,6 +19,16 @@ POINT = {
 ROOM = {"steps": 60_000}
 ANYWHERE = Uniform(0.3, 5.7)
 PLACES = (0.6, 1.8, 3.0, 4.2, 5.4)
+EVERYWHERE = Domain("point-maze", goal_x=ANYWHERE, goal_y=ANYWHERE)
+MAZE = {
+    "algorithm": "sac", "hidden": [128, 128], "batch_size": 256, "num_envs": 8,
+    "rollout_length": 10, "learning_starts": 1000, "updates_per_step": 0.5, "discount": 0.98,
+    "tau": 0.02, "learning_rate": 1e-3,
+}  # fmt: skip
+LONG = {"steps": 80_000}
+FRONTIER, FAILURES = "her:curriculum=frontier", "her:curriculum=failures"
+CONTRASTIVE = "source-only:learner.algorithm=crl"
+CRL = {name: value for name, value in MAZE.items() if name not in ("algorithm", "tau")}
 
 PROBLEMS = (
     TransferProblem(
@@ -30,6 +40,23 @@ PROBLEMS = (
         episodes=64,
         learner=BITS,
         methods={"source-only": SAME, "her": SAME, "her:strategy=final": SAME},
+    ),
+    TransferProblem(
+        name="point-maze-goals",
+        description="A winding maze, in which any place may be the goal",
+        source=EVERYWHERE,
+        target=EVERYWHERE,
+        access=Access(shots=(0,)),
+        episodes=128,
+        sweep={"goal_x": PLACES, "goal_y": PLACES},
+        sweep_episodes=2,
+        learner=MAZE,
+        methods={
+            "her": LONG,
+            FRONTIER: LONG,
+            FAILURES: LONG,
+            CONTRASTIVE: {**LONG, "learner": {**CRL, "entropy": 0.3}},
+        },
     ),
     TransferProblem(
         name="reach-avoid",
