@@ -40,6 +40,7 @@ STUDIES = {
     "runner-directions": "Eight directions learned together, each alone, and those in between",
     "bit-flip": "Hindsight on bits to be flipped, which random actions never get right",
     "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
+    "point-maze-goals": "Goals in a winding maze: as they come, at the frontier, where they fail",
     "reach-avoid": "A policy that goes where it is told, and a task that no place says",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }

@@ -27,8 +27,6 @@ MAZE = {
 }  # fmt: skip
 LONG = {"steps": 80_000}
 FRONTIER, FAILURES = "her:curriculum=frontier", "her:curriculum=failures"
-CONTRASTIVE = "source-only:learner.algorithm=crl"
-CRL = {name: value for name, value in MAZE.items() if name not in ("algorithm", "tau")}
 
 PROBLEMS = (
     TransferProblem(
@@ -55,7 +53,6 @@ PROBLEMS = (
             "her": LONG,
             FRONTIER: LONG,
             FAILURES: LONG,
-            CONTRASTIVE: {**LONG, "learner": {**CRL, "entropy": 0.3}},
         },
     ),
     TransferProblem(
