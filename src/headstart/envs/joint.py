@@ -26,6 +26,7 @@ from headstart.envs.jax_env import JaxEnvironment, element
 from headstart.envs.ledger import Tally
 from headstart.envs.spec import (
     ACTION_MASK,
+    DRAWN,
     MASK,
     Actions,
     Group,
@@ -36,7 +37,6 @@ from headstart.envs.spec import (
 )
 from headstart.envs.vector_env import (
     AbstractVectorEnv,
-    Draws,
     Step,
     below,
     rng_from_array,
@@ -312,7 +312,6 @@ class JointVectorEnv(AbstractVectorEnv):
         self._inner: list[AbstractVectorEnv] = []
         super().__init__(environment, domain, num, seed, expert)
         self._task = domain.parameters.get(TASK)
-        self._jointly = False
         for k, own in enumerate(domain.apart()):
             running = environment.environments[k].start(own, num, seed + k)
             running.tally = Tally()  # what it steps is counted here
@@ -330,10 +329,6 @@ class JointVectorEnv(AbstractVectorEnv):
         for k, running in enumerate(self._inner):
             running.reseed(seed + k)
 
-    def draw_by(self, draws: Draws) -> None:
-        super().draw_by(draws)
-        self._jointly = True
-
     def pin(self, values: np.ndarray) -> None:
         super().pin(values)
         self._pin_each()
@@ -345,7 +340,7 @@ class JointVectorEnv(AbstractVectorEnv):
 
     def reset(self, rows: np.ndarray | None = None) -> Obs:
         rows = np.arange(self.num) if rows is None else rows
-        if self._jointly and not self._pinned:
+        if DRAWN in self._told and not self._pinned:  # all parameters are drawn together
             drawn = self._distribution.sample(self._rng, len(rows))
             self.values[rows[:, None], self.columns] = drawn
             self._pin_each()

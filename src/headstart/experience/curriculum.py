@@ -16,7 +16,7 @@ By the rule `even` tasks have as many steps as p says, and not as many episodes:
 drawn. A task whose episodes are a hundred times as long as another's would have nearly all else.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import numpy as np
@@ -31,7 +31,6 @@ from headstart.experience.unroll import seed_from
 from headstart.problem.domain import Domain
 
 Rule = Literal["none", "frontier", "failures", "progress", "even"]
-RULES = get_args(Rule)
 
 REMEMBERED = 256
 """Episodes that are judged by."""
@@ -88,10 +87,11 @@ class Curriculum:
         """
         if self._rule == "even":
             self._count(tasks.reshape(-1, tasks.shape[-1]))
-        elif not len(went):
+        elif len(went):
+            self._near = np.concatenate([self._near, tasks[over]])[-REMEMBERED:]
+            self._went = np.concatenate([self._went, went])[-REMEMBERED:]
+        else:
             return
-        self._near = np.concatenate([self._near, tasks[over]])[-REMEMBERED:]
-        self._went = np.concatenate([self._went, went])[-REMEMBERED:]
         self._round += 1
         self._choose()
 

@@ -79,6 +79,14 @@ def over_shots(
     return fig
 
 
+def dots(axis: Axes, groups: Sequence[Sequence[float]]) -> None:
+    """A column for each group of scores: a dot for each, and a line at their mean."""
+    for index, scores in enumerate(groups):
+        axis.plot([index] * len(scores), scores, "o", color=colour(index))
+        middle = estimate(scores).value
+        axis.plot([index - 0.2, index + 0.2], [middle, middle], color=colour(index))
+
+
 def bar(axis: Axes, row: int, scores: Sequence[float], index: int) -> None:
     """The interquartile mean of `scores` as a bar, its interval a line, and every score a dot."""
     found = estimate(scores)

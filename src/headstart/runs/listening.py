@@ -11,16 +11,16 @@ listen returns the same whatever is said.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from headstart import envs
 from headstart.envs.context import Told
 from headstart.envs.spec import CONTEXT, EnvSpec
-from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError
-from headstart.policies.memory import Memory
+from headstart.experience.looks import Disguised
 from headstart.policies.policy import AbstractPolicy, check_reads
 from headstart.problem import Domain
 from headstart.problem.distributions import Choice
@@ -97,7 +97,7 @@ def listening(
             evaluate(domain.with_parameters(**{one.name: task}), speaking, episodes, seed)
             for task in tasks
         ]
-        for speaking in (_ToldSo(policy, jnp.asarray(one.alone(said))) for said in told)
+        for speaking in (Disguised(policy, _Told(jnp.asarray(one.alone(said)))) for said in told)
     ]
     return Listening(one.name, tasks, told, np.array(returns))
 
@@ -115,21 +115,12 @@ def _tasks(domain: Domain, spec: EnvSpec) -> tuple[Told, tuple[float, ...]]:
     return shown[0], tuple(dict.fromkeys(map(float, drawn.values)))
 
 
-class _ToldSo(AbstractPolicy):
-    """Acts as its policy does that is told this, whatever the task is."""
+class _Told(eqx.Module):
+    """The look of a world in which this is what is told, whatever the task is."""
 
-    policy: AbstractPolicy
     context: Float[Array, " n"]
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.policy.reads
-
-    def initial(self, num: int) -> Memory:
-        return self.policy.initial(num)
-
-    def step(
-        self, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
-    ) -> tuple[Shaped[Array, "env ..."], Memory]:
-        so = jnp.broadcast_to(self.context, told.obs[CONTEXT].shape)
-        return self.policy.step(told._replace(obs=told.obs | {CONTEXT: so}), memory, key)
+    def __call__(
+        self, obs: dict[str, Shaped[Array, "env ..."]]
+    ) -> dict[str, Shaped[Array, "env ..."]]:
+        return obs | {CONTEXT: jnp.broadcast_to(self.context, obs[CONTEXT].shape)}

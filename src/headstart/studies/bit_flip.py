@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem.named.goals import BITS
 from headstart.result import Result, estimate, iqm
 from headstart.studies import Arm, Claim, beyond, collected
 
 SEEDS, FIRST = 5, 10
 STEPS = {5: 10_000, 10: 15_000, 15: 20_000, 20: 30_000, 30: 60_000, 40: 120_000}
 """By the number of bits."""
-LEARNER = {
-    "algorithm": "dqn", "hidden": [256], "num_envs": 16, "rollout_length": 4, "n_step": 1,
-    "updates_per_step": 1.0, "batch_size": 128, "buffer_size": 100_000, "discount": 0.98,
-    "tau": 0.05,
-}  # fmt: skip
+LEARNER = {**BITS, "updates_per_step": 1.0}
 PLAIN, HINDSIGHT = "DQN", "DQN with hindsight"
 LABELS = {PLAIN: "source-only", HINDSIGHT: "her"}
 

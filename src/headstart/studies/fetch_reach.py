@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.problem import Access, Domain, TransferProblem
-from headstart.result import Result, estimate, iqm
+from headstart.result import Result, iqm
 from headstart.studies import Arm, Claim, above, beyond, collected
 
 SEEDS, FIRST = 5, 20
@@ -71,13 +71,10 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 def draw(table: dict[str, Any], path: Path) -> None:
     """A dot for each seed, and a bar for their mean."""
-    from headstart.report.figures import colour, figure, save
+    from headstart.report.figures import dots, figure, save
 
     fig, (axis,) = figure(height=3.2)
-    for index, arm in enumerate(table["arms"].values()):
-        axis.plot([index] * len(arm["success"]), arm["success"], "o", color=colour(index))
-        middle = estimate(arm["success"]).value
-        axis.plot([index - 0.2, index + 0.2], [middle, middle], color=colour(index))
+    dots(axis, [arm["success"] for arm in table["arms"].values()])
     axis.set_xticks(range(len(LABELS)), list(LABELS))
     axis.set_ylabel("success")
     axis.set_ylim(-0.05, 1.05)
