@@ -401,7 +401,8 @@ def _prepared(
     policy, critic, steps = state.policy, state.critic, rollout.steps
     told = rollout.timesteps()
     # The behaviour policy normalised with the old statistics: so must π_old and the old values.
-    features, next_features = policy.encoders(steps.obs), policy.encoders(steps.next_obs)
+    encoded = partial(jax.lax.map, policy.encoders) if policy.encoders.learned else policy.encoders
+    features, next_features = encoded(steps.obs), encoded(steps.next_obs)
     last, taken = (described(a, policy.actions) for a in (told.last_action, steps.action))
     recurrent = ppo.memory != "none"
     memory = rollout.memory
