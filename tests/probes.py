@@ -186,6 +186,21 @@ class Leaving(Track):
         return super().step(action)
 
 
+class Telling(Track):
+    """Every other episode is called a success in its fourth step."""
+
+    episodes = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.episodes, self.stepped = self.episodes + 1, 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        *found, info = super().step(action)
+        self.stepped += 1
+        return *found, info | {"is_success": self.stepped == 4 and self.episodes % 2 == 0}
+
+
 class Probe(gymnasium.Env):
     """`kind`: one step of reward 1; a reward that the observation tells; a delayed reward; a reward
     for the action that the observation asks for."""

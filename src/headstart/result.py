@@ -33,7 +33,8 @@ class Shot:
     `PERCENTILES`, in nats. Of a squashed Gaussian, with actions in [−1, 1], by samples."""
     success: list[float] = field(default_factory=list[float])
     """Of the most likely actions, 1 for an episode that ends where its goal is achieved and 0 for
-    another; none where there are no goals."""
+    another; without goals, 1 for one with a step that its environment calls a success. None where
+    neither is known."""
 
     @property
     def score(self) -> float:
@@ -60,6 +61,8 @@ class Swept:
     second: str = ""
     """Another parameter, if two are swept."""
     second_value: float = 0.0
+    success: list[float] = field(default_factory=list[float])
+    """Of the zero-shot policy, as of a `Shot`."""
 
     @property
     def task(self) -> dict[str, float]:

@@ -119,4 +119,5 @@ def test_results_say_by_which_versions_and_rewards_they_were_made():
         action[:, :3] = np.clip(10 * (obs[:, -3:] - obs[:, :3]), -1, 1)
         step = running.step(action)
         obs, best = step.obs["state"], max(best, step.reward.max())
+        np.testing.assert_array_equal(step.succeeded, step.reward >= 10)
     assert best == 10

@@ -12,7 +12,7 @@ from headstart.experience.transforms import BatchTransform
 from headstart.experience.unroll import begin, unroll
 from headstart.learners import off_policy
 from headstart.learners.dqn import DQN
-from headstart.learners.learner import NO_HOOKS, Hooks, Progress
+from headstart.learners.learner import NO_HOOKS, Hooks, Progress, Rates
 from headstart.learners.sac import SAC
 from headstart.learners.train import train
 from headstart.policies.policy import UniformPolicy
@@ -48,6 +48,20 @@ def test_updates_in_one_call_are_those_of_separate_calls():
     for a, b in zip(jax.tree.leaves(agent), jax.tree.leaves(many.agent), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     assert eqx.tree_equal(replay, many.replay)
+
+
+def test_statistics_count_what_was_seen_once_and_stand_still_where_they_are_frozen():
+    rollout, counting = random_rollout(), replace(SMALL, encoders=("state=statistics",))
+    state = counting.init(SPEC, jax.random.key(0))
+    for _ in range(2):
+        state, _ = counting.update(state, rollout, Progress(120, 1000), NO_HOOKS, jax.random.key(1))
+    seen, found = rollout.steps.obs["state"].reshape(-1, 2), state.policy.encoders.by_group["state"]
+    np.testing.assert_allclose(found.mean, seen.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.var, seen.var(0), rtol=1e-4)
+    np.testing.assert_array_equal(found.count, 80)
+    still = Hooks(rates=Rates(statistics=False))
+    state, _ = counting.update(state, rollout, Progress(160, 1000), still, jax.random.key(2))
+    np.testing.assert_array_equal(state.policy.encoders.by_group["state"].count, 80)
 
 
 @pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])

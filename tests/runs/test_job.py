@@ -145,10 +145,6 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
             r"epopt cannot use MyLearner, which knows no 'weights' \(it knows none\)",
         ),
         (
-            replace(PLAIN, learner=small.SAC | {"encoders": ["state=statistics"]}, methods={}),
-            "source-only", "SAC counts no statistics: choose identity for the group 'state'",
-        ),
-        (
             replace(
                 PLAIN, learner=small.SAC | {"memory": "gru", "window": 16, "rollout_length": 8},
                 methods={},

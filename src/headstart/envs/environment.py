@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNLIMITED = 2**62
 """The horizon of an environment that sets none."""
+SUCCESS = "is_success", "success"
+"""Under which names an environment's `info` tells that a step was a success."""
 Reading = Obs | np.ndarray
 """What an engine says is observed: groups, or one array where the space is a plain one."""
 
@@ -100,6 +102,9 @@ class Engine(ABC):
 
     alike = True
     """Whether the last `restore` led to where the state was saved."""
+    succeeded: np.ndarray | None = None
+    """Of the copies that were stepped last, whether the step was a success, where the environment
+    tells."""
 
     @abstractmethod
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None: ...

@@ -51,7 +51,8 @@ class Step(NamedTuple):
     """One step of every copy, rows of `[copies, ...]`.
 
     `next_obs` is where the action led, and what to bootstrap from; `obs` is what to act on next,
-    which differs from it where an episode ended and another began.
+    which differs from it where an episode ended and another began; `succeeded`, whether the
+    environment calls the step a success, if it tells.
     """
 
     reward: np.ndarray
@@ -59,6 +60,7 @@ class Step(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     obs: Obs
+    succeeded: np.ndarray | None = None
 
 
 class TimeStep(NamedTuple):
@@ -284,6 +286,7 @@ class HostVectorEnv(AbstractVectorEnv):
             raise
         except Exception as error:
             raise self._broken(error) from error
+        succeeded = self._engine.succeeded
         self._finite(stepped, "reward", reward)
         next_obs = self._read(stepped, reading)
         self._t[stepped] += 1
@@ -299,7 +302,7 @@ class HostVectorEnv(AbstractVectorEnv):
             ended = np.flatnonzero(terminated | truncated)
             if len(ended):
                 obs = with_rows(next_obs, ended, self.reset(ended))
-        return Step(reward, next_obs, terminated, truncated, obs)
+        return Step(reward, next_obs, terminated, truncated, obs, succeeded)
 
     def scan(
         self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any

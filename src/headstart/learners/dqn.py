@@ -109,7 +109,7 @@ class DQN:
     accepts: ClassVar[frozenset[str]] = frozenset(
         {"anchor", "auxiliary", "hindsight", "kept", "rates", "temperature", "transform"}
     )
-    parts: ClassVar[tuple[str, ...]] = ("policy", "encoder", "returns", "optimiser")
+    parts: ClassVar[tuple[str, ...]] = ("policy", "statistics", "encoder", "returns", "optimiser")
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -152,8 +152,7 @@ class DQN:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are not one choice, an encoder counts statistics, or all of
-                `total` steps would be random.
+            HeadstartError: the actions are not one choice, or all of `total` steps would be random.
         """
         if not spec.actions.discrete or spec.actions.shape:
             raise HeadstartError(

@@ -13,6 +13,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
+from headstart.policies.encoders import Encoders
 from headstart.policies.policy import ActorPolicy
 from headstart.pytree import PyTree
 
@@ -88,15 +89,8 @@ def begun(
     """A state with nothing remembered, and room for `total` transitions at most.
 
     Raises:
-        HeadstartError: an encoder counts statistics, which nothing here would; a window is longer
-            than what is kept; or all steps would be random.
+        HeadstartError: a window is longer than what is kept, or all steps would be random.
     """
-    for group, encoder in agent.policy.encoders.by_group.items():
-        if encoder.part == "statistics":
-            raise HeadstartError(
-                f"{type(learner).__name__} counts no statistics: choose identity for the group "
-                f"{group!r}, or use ppo"
-            )
     if total is not None and total <= learning_begins(learner):
         each = learner.num_envs * learner.rollout_length
         raise HeadstartError(
@@ -129,18 +123,28 @@ def update(
     hooks: Hooks,
     key: PRNGKeyArray,
 ) -> tuple[OffPolicyState, Metrics]:
-    """Remember a rollout, then take the gradient steps that are due; the log is their mean.
+    """Remember a rollout and count it in the statistics of observations, where there are any; then
+    take the gradient steps that are due. The log is their mean.
 
     The arrays of the state's replay are given up.
     """
     check_executed(rollout)
     done = progress.done + rollout.steps.reward.size
     before, after = (_due(learner, steps) for steps in (progress.done, done))
+    agent = state.agent
+    if hooks.rates is None or hooks.rates.statistics:
+        agent = eqx.tree_at(lambda a: a.policy.encoders, agent, _counted(agent, rollout.steps))
     replay, agent, transform, log = _update(
-        learner, after - before, state.replay, state.agent, state.transform, rollout.steps, hooks,
+        learner, after - before, state.replay, agent, state.transform, rollout.steps, hooks,
         (done, _share(progress, done)), key,
     )  # fmt: skip
     return OffPolicyState(agent, replay, transform), log
+
+
+@jax.jit
+def _counted(agent: PyTree, steps: Transition) -> Encoders:
+    """The encoders of an agent's policy after these steps were seen."""
+    return agent.policy.encoders.merge(steps.obs, jnp.ones(steps.reward.size))
 
 
 def _due(learner: OffPolicy, steps: int) -> int:

@@ -143,7 +143,9 @@ class SAC:
     accepts: ClassVar[frozenset[str]] = frozenset(
         {"anchor", "hindsight", "kept", "rates", "temperature", "transform"}
     )
-    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "returns", "optimiser")
+    parts: ClassVar[tuple[str, ...]] = (
+        "policy", "statistics", "critic", "temperature", "returns", "optimiser",
+    )  # fmt: skip
     on_policy: ClassVar[bool] = False
     n_step: ClassVar[int] = 1
 
@@ -186,9 +188,8 @@ class SAC:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are discrete, an observation is an image, an encoder counts
-                statistics, a window is longer than what is kept, or all of `total` steps would be
-                random.
+            HeadstartError: the actions are discrete, an observation is an image, a window is
+                longer than what is kept, or all of `total` steps would be random.
         """
         if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
             raise HeadstartError(

@@ -34,22 +34,32 @@ def evaluate(domain: Domain, policy: AbstractPolicy, episodes: int, seed: int) -
 def scored(
     domain: Domain, policy: AbstractPolicy, episodes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The same, and `[episodes]` whether each ended where its goal is achieved; nothing if there
-    are no goals."""
+    """The same, and `[episodes]` whether each was a success: it ended where its goal is achieved;
+    or, without goals, the environment called one of its steps a success. Nothing if neither is
+    known."""
     running, rounds = _copies(domain, episodes, seed)
     goals = running.spec.goals
     ends: list[list[bool]] = [[] for _ in range(running.num)]
+    met, known = np.zeros(running.num, bool), goals is not None
 
     def watch(seen: Played) -> None:
+        nonlocal known
         ended = seen.step.terminated | seen.step.truncated
-        if goals is None or not ended.any():
+        if goals is None and seen.step.succeeded is not None:
+            known = True
+            met[seen.rows] |= seen.step.succeeded
+        if not ended.any():
             return
-        led = [jnp.float32(seen.step.next_obs[group][ended]) for group in (ACHIEVED, DESIRED)]
-        for copy, met in zip(seen.rows[ended], np.asarray(goals.success(*led)), strict=True):
-            ends[int(copy)].append(bool(met))
+        over = seen.rows[ended]
+        if goals is not None:
+            led = [jnp.float32(seen.step.next_obs[group][ended]) for group in (ACHIEVED, DESIRED)]
+            met[over] = np.asarray(goals.success(*led))
+        for copy in over:
+            ends[int(copy)].append(bool(met[copy]))
+        met[over] = False
 
     found = returns(policy, running, rounds, watch=watch).ravel()[:episodes]
-    return found, None if goals is None else np.array(ends).ravel()[:episodes]
+    return found, np.array(ends).ravel()[:episodes] if known else None
 
 
 def explore(
@@ -89,11 +99,14 @@ def sweep(
     for done, values in enumerate(every, start=1):
         at = dict(zip(problem.sweep, values, strict=True))
         domain = problem.target.with_parameters(**at)
-        scores = evaluate(domain, first, problem.sweep_episodes, seed).tolist()
+        returns, success = scored(domain, first, problem.sweep_episodes, seed)
+        scores = returns.tolist()
         names = list(at)
         row = {"parameter": names[0], "value": values[0], "zero_shot": scores, "adapted": scores}
         if len(names) > 1:
             row |= {"second": names[1], "second_value": values[1]}
+        if success is not None:
+            row["success"] = success.astype(float).tolist()
         if last is not first:
             row["adapted"] = evaluate(domain, last, problem.sweep_episodes, seed).tolist()
         rows.append(row)
