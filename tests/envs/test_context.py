@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from headstart import envs
-from headstart.envs.context import Told, embedded
+from headstart.envs.context import Told
 from headstart.envs.environment import check_domain
+from headstart.envs.sentences import embedded
 from headstart.errors import HeadstartError
 from headstart.problem import Domain, mixture
 from headstart.problem.distributions import Choice, Uniform

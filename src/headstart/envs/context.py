@@ -3,22 +3,18 @@
 # What NumPy and JAX compute alike has no type of its own.
 # pyright: reportUnknownMemberType=false
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from headstart.envs.sentences import TEXT_SIZE, embedded, size_of
 from headstart.errors import HeadstartError, unknown
 from headstart.problem.domain import TASK
 from headstart.problem.parameter import FORMS, Parameter
 
-TEXT_SIZE = 64
-"""Numbers that a text is told as."""
-GRAMS = (3, 4, 5)
-"""Characters of the pieces that a text is cut into."""
 MOST_CHOICES = 4096
 """Values of a parameter that is shown as one-hot."""
 
@@ -36,6 +32,10 @@ class Told:
     """By value, where the form is text."""
     of: tuple[tuple[int, str], ...] = ()
     """Of a mixture, the tasks that have it, and its name in each; the others are told zeros."""
+    model: str = ""
+    """The folder of the model that reads texts, if one does."""
+    size: int = TEXT_SIZE
+    """Numbers that a text is told as."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ class Told:
         if self.form == "one-hot":
             return tuple(f"{self.name}={n}" for n in range(int(self.low), int(self.high) + 1))
         if self.form == "text":
-            return tuple(f"{self.name}~{i}" for i in range(TEXT_SIZE))
+            return tuple(f"{self.name}~{i}" for i in range(self.size))
         return (self.name,)
 
     @cached_property
@@ -54,7 +54,7 @@ class Told:
         if self.form == "one-hot":
             return np.arange(self.low, self.high + 1), np.eye(len(self.names), dtype=np.float32)
         known = np.array([value for value, _ in self.texts])
-        return known, np.stack([embedded(text) for _, text in self.texts])
+        return known, np.stack([embedded(text, self.model) for _, text in self.texts])
 
     def __call__(self, value: Any, xp: Any = np) -> Any:
         """Numbers `[rows, names]` from values `[rows]`, by NumPy or by JAX's `xp`."""
@@ -70,7 +70,7 @@ class Told:
     def alone(self, value: float | str) -> np.ndarray:
         """Numbers `[names]` of one value, or of a text."""
         if isinstance(value, str):
-            return embedded(value)
+            return embedded(value, self.model)
         return np.asarray(self(np.array([value]))[0], np.float32)
 
     def check(self, value: Any) -> None:
@@ -97,11 +97,12 @@ def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) 
 
     Args:
         parameters: that its environment declares.
-        shows: names, each with a form of its own if it is to be `name:form`.
+        shows: names, each with a form of its own if it is to be `name:form`; of a text, with a
+            model of sentences if it is to be `name:text=folder`.
         whose: the environment's name, for the error.
 
     Raises:
-        HeadstartError: there is no such parameter or form, or it cannot be told so.
+        HeadstartError: there is no such parameter, form or model, or it cannot be told so.
     """
     found = [_told(parameters, item, whose) for item in shows]
     for one in found:
@@ -111,13 +112,19 @@ def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) 
 
 
 def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
-    name, _, form = item.rpartition(":")
+    name, _, form = item.partition("=")[0].rpartition(":")
+    model = item.partition("=")[2] if form == "text" else ""
     if _meant(parameters, item):
         name, form = item, ""
     elif not _meant(parameters, name):
         raise unknown(f"parameter of {whose} to show", item, parameters)
     elif form not in FORMS:
         raise unknown(f"form of {name}", form, FORMS)
+    elif "=" in item and not model:
+        raise HeadstartError(
+            f"{item!r} names no model of sentences: show a text as {name}:text=folder, and what "
+            "is no text without ="
+        )
     meant = _meant(parameters, name)
     every = list(meant.values())
     form = form or every[0].form
@@ -134,7 +141,7 @@ def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
             f"{name}:number"
         )
     of = tuple((p.task, full) for full, p in meant.items() if p.task is not None)
-    return Told(name, form, low, high, texts, of)
+    return Told(name, form, low, high, texts, of, model, size_of(model))
 
 
 def _meant(parameters: Mapping[str, Parameter], name: str) -> dict[str, Parameter]:
@@ -178,17 +185,3 @@ def shown(
         group: xp.concatenate([numbers(one) for one in told], axis=1)
         for group, told in by_group.items()
     }
-
-
-@lru_cache(maxsize=1024)
-def embedded(text: str) -> np.ndarray:
-    """A text as `[64]` numbers of length 1: counts of its pieces of 3 to 5 characters, added or
-    subtracted at places that a hash gives them (Weinberger et al., 2009, 0902.2206). Texts that
-    share words are near to each other."""
-    counts = np.zeros(TEXT_SIZE, np.float32)
-    padded = f" {' '.join(text.lower().split())} "
-    for size in GRAMS:
-        for i in range(len(padded) - size + 1):
-            code = zlib.crc32(padded[i : i + size].encode())
-            counts[code % TEXT_SIZE] += 1.0 if code >> 16 & 1 else -1.0
-    return counts / max(float(np.linalg.norm(counts)), 1e-8)

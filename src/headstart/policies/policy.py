@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from headstart.envs.context import MOST_CHOICES, Told
+from headstart.envs.sentences import TEXT_SIZE
 from headstart.envs.spec import (
     ACTION_MASK,
     CONTEXT,
@@ -457,7 +458,10 @@ def _told(table: dict[str, Any]) -> Told:
     if form not in FORMS or not (low < high and few) or (form == "text" and not texts):
         raise ValueError(f"form {form!r} from {low} to {high}")
     of = tuple((int(task), str(name)) for task, name in table["of"])
-    return Told(str(table["name"]), form, low, high, texts, of)
+    model, size = str(table.get("model", "")), int(table.get("size", TEXT_SIZE))
+    if not 1 <= size <= MOST:
+        raise ValueError(f"a text as {size} numbers")
+    return Told(str(table["name"]), form, low, high, texts, of, model, size)
 
 
 def _actions(table: dict[str, Any]) -> Actions:
