@@ -26,21 +26,21 @@ def colour(index: int) -> str:
 
 
 def figure(
-    columns: int = 1, width: float = 9.0, height: float = 3.8, share: bool = True
+    columns: int = 1, width: float = 9.0, height: float = 3.8, share: bool = True, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """A row of axes, which share the vertical scale or not."""
+    """Axes row by row, which share the vertical scale or not."""
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         fig, axes = plt.subplots(
-            1,
+            rows,
             columns,
             figsize=(width, height),
             sharey=share,
             squeeze=False,
             layout="constrained",
         )
-    for axis in axes[0]:
+    for axis in axes.flat:
         axis.grid(alpha=0.25, linewidth=0.6)
-    return fig, list(axes[0])
+    return fig, list(axes.flat)
 
 
 def band(

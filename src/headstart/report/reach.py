@@ -13,6 +13,9 @@ from headstart.report.figures import band, colour, figure, legend
 from headstart.report.table import Results, shown
 from headstart.result import Result, Swept, estimate, iqm
 
+MAPS = 3
+"""Of returns over two parameters, side by side."""
+
 __all__ = ["KINDS", "figure_of", "rows"]
 
 
@@ -72,24 +75,29 @@ def _maps(results: Results, swept: Sequence[Swept]) -> Figure:
         list(dict.fromkeys(values))
         for values in zip(*((one.value, one.second_value) for one in swept), strict=True)
     )
+    shape = len(first), len(second)
     maps: Mapping[str, np.ndarray] = {
-        label: np.array([iqm(c) for c in _scores(runs, "zero_shot").T]).reshape(
-            len(first), len(second)
-        )
+        label: np.array([iqm(c) for c in _scores(runs, "zero_shot").T]).reshape(shape).T
         for label, runs in results.items()
     }
-    low, high = (pick([pick(m) for m in maps.values()]) for pick in (np.min, np.max))
-    fig, axes = figure(columns=len(maps), height=3.4)
-    for axis, (label, returns) in zip(axes, maps.items(), strict=True):
-        drawn = axis.imshow(
-            returns, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis"
-        )
+    colours: Any = {
+        name: pick([*maps.values()]) for name, pick in (("vmin", np.min), ("vmax", np.max))
+    }
+    columns = min(len(maps), MAPS)
+    lines = -(-len(maps) // columns)
+    fig, axes = figure(columns=columns, rows=lines, height=3.4 * lines)
+    used = axes[: len(maps)]
+    for axis, (label, returns) in zip(used, maps.items(), strict=True):
+        drawn = axis.imshow(returns, origin="lower", aspect="auto", cmap="viridis", **colours)
         axis.grid(visible=False)
-        axis.set_title(label)
-        axis.set_xticks(range(len(second)), [f"{value:g}" for value in second])
-        axis.set_yticks(range(len(first)), [f"{value:g}" for value in first])
-        axis.set_xlabel(swept[0].second)
-        if axis is axes[-1]:
-            fig.colorbar(drawn, ax=axis, label="zero-shot return")
-    axes[0].set_ylabel(swept[0].parameter)
+        axis.set_title(label.replace(":", ":\n", 1).replace(";", "\n"), fontsize=9)
+        axis.set_xticks(range(len(first)), [f"{value:g}" for value in first])
+        axis.set_yticks(range(len(second)), [f"{value:g}" for value in second])
+        axis.set_xlabel(swept[0].parameter)
+        if axis is used[-1]:
+            fig.colorbar(drawn, ax=used, label="zero-shot return")
+    for axis in used[::columns]:
+        axis.set_ylabel(swept[0].second)
+    for axis in axes[len(maps) :]:
+        axis.remove()
     return fig
