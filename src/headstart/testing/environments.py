@@ -17,6 +17,7 @@ from headstart.runs.trace import COPIES, Pushes, bare, differ, trace
 from headstart.testing.finding import Finding, hold
 from headstart.testing.spaces import examine_spaces
 
+NO_CHANCE = "nothing differs: it does not use the seed of reset, or leaves nothing to chance"
 LONG = 5_000
 """Steps after which an episode is not waited for."""
 
@@ -149,7 +150,8 @@ def _traced(running: AbstractVectorEnv, changed: Mapping[int, float] | None = No
 def _finding(claim: str, a: np.ndarray, b: np.ndarray, same: bool = True) -> Finding:
     difference = _largest(a - b)
     held = (difference == 0) == same
-    return Finding(claim, held, "" if held else f"the largest difference is {difference:g}")
+    detail = f"the largest difference is {difference:g}" if same else NO_CHANCE
+    return Finding(claim, held, "" if held else detail)
 
 
 def _largest(difference: np.ndarray) -> float:
