@@ -89,9 +89,8 @@ class MinAtar(JaxEnvironment):
         return after, after.rewards[0], after.terminated
 
     def observe(self, state: PyTree, p: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
-        seen = state.observation
-        empty = CHANNELS - seen.shape[-1]
-        return jnp.pad(seen, ((0, 0), (0, 0), (0, empty))).astype(jnp.uint8) * jnp.uint8(255)
+        seen = state.observation.astype(jnp.uint8) * jnp.uint8(255)
+        return jnp.pad(seen, ((0, 0), (0, 0), (0, CHANNELS - seen.shape[-1])))
 
     def _made(self, p: Mapping[str, jax.Array]) -> Any:
         """The game with these parameters."""
