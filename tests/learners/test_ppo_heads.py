@@ -10,7 +10,7 @@ import pytest
 
 from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Group
-from headstart.experience.unroll import begin, returns, unroll
+from headstart.experience.unroll import begin, episodes, returns, unroll
 from headstart.learners.learner import NO_HOOKS, Progress
 from headstart.learners.ppo import PPO, _prepared, standardised
 from headstart.learners.train import train
@@ -64,6 +64,27 @@ def test_heads_begin_alike_and_only_that_of_the_task_learns():
         assert (now[1] != before[1]).any()
     np.testing.assert_array_equal(after.returns.count, [0, 128])
     np.testing.assert_array_equal([after.returns.mean[0], after.returns.var[0]], [0, 1])
+
+
+def test_whole_episodes_of_a_task_are_learned_from_though_padding_tells_none():
+    only = envs.start(PAID.with_parameters(task=1), 3, 0)
+    fresh = SMALL.init(SPEC, jax.random.key(0))
+    tried = episodes(SMALL.behaviour(fresh, START), only, key=jax.random.key(1))
+    rollout = SMALL.arranged(tried)
+    assert (rollout.valid == 0).any()
+    samples, *_ = prepared(SMALL, fresh, rollout)
+    counted = np.asarray(samples.valid) > 0
+    np.testing.assert_allclose(samples.advantage[counted].mean(), 0, atol=1e-5)
+    np.testing.assert_allclose(samples.advantage[counted].std(), 1, rtol=1e-4)
+    after, log = replace(SMALL, max_kl=1e9).update(
+        fresh, rollout, START, NO_HOOKS, jax.random.key(0)
+    )
+    assert np.isfinite(list(log.values())).all()
+    before, now = (
+        np.split(np.asarray(s.policy.actor.mean.weights[-1]), 2, axis=1) for s in (fresh, after)
+    )
+    np.testing.assert_array_equal(now[0], before[0])
+    assert (now[1] != before[1]).any()
 
 
 def test_values_are_in_the_units_of_their_task():

@@ -435,8 +435,10 @@ def _prepared(
         advantage = standardised(gae, weight)
         before, after = (scale, shift), (new_scale, new_shift)
     else:
-        each = jax.vmap(standardised, (None, 2), 2)(gae, weight[..., None] * of)
-        advantage = jnp.where(of > 0, each, 0.0).sum(-1)  # a task that was not met has no mean
+        of_task = weight[..., None] * of
+        each = jax.vmap(standardised, (None, 2), 2)(gae, of_task)
+        # A task that was not met has no mean, and padding, which tells no task, is of the first.
+        advantage = jnp.where(of_task > 0, each, 0.0).sum(-1)
         tasks = jnp.arange(of.shape[-1])
         before, after = _units(state.returns, tasks), _units(returns, tasks)
     network = rescaled(critic.value, before[0] / after[0], (before[1] - after[1]) / after[0])
