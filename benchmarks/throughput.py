@@ -1,6 +1,7 @@
 """Speed, beside peers and limits measured in the same run.
 
     python benchmarks/throughput.py            ppo, sac, worlds and skills
+    python benchmarks/throughput.py games      needs the extra minatar
     python benchmarks/throughput.py darc       a whole run, minutes
 
 Peers take part if they are installed.
@@ -16,6 +17,8 @@ import headstart
 headstart.prepare_jax()
 
 UNIT = {"ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s", "skills": "updates/s"}
+EXTRA = {"games": "steps/s"}
+"""What needs an extra, and is measured when it is asked for."""
 
 
 def main() -> None:
@@ -23,7 +26,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="*", default=list(UNIT), help="ppo, sac, worlds, skills, darc"
+        "what", nargs="*", default=list(UNIT), help="ppo, sac, worlds, skills, games, darc"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each contestant, in all")
@@ -57,7 +60,7 @@ def main() -> None:
         for name, value in numbers["per_second"].items():
             ratio = numbers.get("ours_over", {}).get(name)
             beside = f"   ours / it {ratio:5.2f}" if ratio else ""
-            print(f"{what:<7}{name:<38}{value:12,.0f} {UNIT[what]}{beside}")
+            print(f"{what:<7}{name:<38}{value:12,.0f} {(UNIT | EXTRA)[what]}{beside}")
     print(f"peak memory of this process {peak:.0f} MB")
 
 

@@ -39,6 +39,7 @@ STUDIES = {
     "reward-scales": "Tasks that are paid 0.01, 1 and 100 a step, learned together",
     "runner-directions": "Eight directions learned together, each alone, and those in between",
     "bit-flip": "Hindsight on bits to be flipped, which random actions never get right",
+    "mixed-minatar": "One policy for five games, and a game held out",
     "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
     "point-maze-goals": "Goals in a winding maze: as they come, at the frontier, where they fail",
     "reach-avoid": "A policy that goes where it is told, and a task that no place says",

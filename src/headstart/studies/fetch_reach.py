@@ -9,27 +9,13 @@ seed 0.
 from pathlib import Path
 from typing import Any
 
-from headstart.problem import Access, Domain, TransferProblem
+from headstart.problem.named import PROBLEMS
 from headstart.result import Result, iqm
 from headstart.studies import Arm, Claim, above, beyond, collected
 
 SEEDS, FIRST = 5, 20
-ARM = Domain("pool:FetchReach-v4")
-LEARNER = {
-    "algorithm": "sac", "hidden": [64, 64], "num_envs": 8, "rollout_length": 4, "batch_size": 256,
-    "learning_starts": 1000, "learning_rate": 1e-3, "discount": 0.95, "tau": 0.05,
-}  # fmt: skip
+PROBLEM = PROBLEMS["fetch-reach"]
 LABELS = {"SAC": "source-only", "SAC with hindsight": "her"}
-PROBLEM = TransferProblem(
-    name="fetch-reach",
-    description="A robot's arm that is to reach a point, where only being there is paid",
-    source=ARM,
-    target=ARM,
-    access=Access(shots=(0,)),
-    episodes=64,
-    learner=LEARNER,
-    methods={label: {"steps": 20_000} for label in LABELS.values()},
-)
 
 
 def arms() -> dict[str, Arm]:
@@ -39,15 +25,16 @@ def arms() -> dict[str, Arm]:
 
 def collect(out: Path) -> dict[str, Any]:
     """Success rates, returns and seconds of training by arm and seed."""
+    return collected(arms(), out, kept)
 
-    def of(arm: Arm, results: list[Result]) -> dict[str, Any]:
-        return {
-            "success": [round(run.shots[0].success_rate, 4) for run in results],
-            "returns": [round(run.shots[0].score, 2) for run in results],
-            "seconds": [round(run.seconds["pretrain"]) for run in results],
-        }
 
-    return collected(arms(), out, of)
+def kept(arm: Arm, results: list[Result]) -> dict[str, Any]:
+    """The same of one arm."""
+    return {
+        "success": [round(run.shots[0].success_rate, 4) for run in results],
+        "returns": [round(run.shots[0].score, 2) for run in results],
+        "seconds": [round(run.seconds["pretrain"]) for run in results],
+    }
 
 
 def shown(table: dict[str, Any]) -> str:

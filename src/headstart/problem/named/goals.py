@@ -27,6 +27,17 @@ MAZE = {
 }  # fmt: skip
 LONG = {"steps": 80_000}
 FRONTIER, FAILURES = "her:curriculum=frontier", "her:curriculum=failures"
+ROBOT = {
+    "algorithm": "sac", "batch_size": 256, "learning_rate": 1e-3, "discount": 0.95, "tau": 0.05,
+}  # fmt: skip
+ARM = {
+    **ROBOT, "hidden": [64, 64], "num_envs": 8, "rollout_length": 4, "learning_starts": 1000,
+}  # fmt: skip
+PUSHER = {
+    **ROBOT, "hidden": [128, 128, 128], "num_envs": 16, "rollout_length": 8,
+    "learning_starts": 20_000, "updates_per_step": 0.5,
+    "encoders": ["observation=statistics", "desired_goal=statistics"],
+}  # fmt: skip
 
 PROBLEMS = (
     TransferProblem(
@@ -38,6 +49,27 @@ PROBLEMS = (
         episodes=64,
         learner=BITS,
         methods={"source-only": SAME, "her": SAME, "her:strategy=final": SAME},
+    ),
+    TransferProblem(
+        name="fetch-reach",
+        description="A robot's arm that is to reach a point, where only being there is paid",
+        source=Domain("pool:FetchReach-v4"),
+        target=Domain("pool:FetchReach-v4"),
+        access=Access(shots=(0,)),
+        episodes=64,
+        learner=ARM,
+        methods={"source-only": {"steps": 20_000}, "her": {"steps": 20_000}},
+    ),
+    TransferProblem(
+        name="fetch-push",
+        description="A robot's arm that is to push a block to a point, where only that is paid; "
+        "ten minutes a run",
+        source=Domain("pool:FetchPush-v4"),
+        target=Domain("pool:FetchPush-v4"),
+        access=Access(shots=(0,)),
+        episodes=64,
+        learner=PUSHER,
+        methods={"source-only": {"steps": 200_000}, "her": {"steps": 200_000}},
     ),
     TransferProblem(
         name="point-maze-goals",

@@ -29,6 +29,23 @@ TASKS = {"steps": 12_000}
 HEADS, POPART = "multi-task:learner.heads=true", "multi-task:learner.popart=true"
 BOTH_TRICKS = f"{HEADS};learner.popart=true"
 
+GAMES = "asterix", "breakout", "freeway", "seaquest", "space-invaders"
+"""Of MinAtar."""
+PLAYER = {
+    "algorithm": "ppo", "hidden": [128], "num_envs": 64, "rollout_length": 64,
+    "minibatch_size": 512, "epochs": 3, "learning_rate": 1e-3, "discount": 0.99,
+    "gae_lambda": 0.95, "entropy_coef": 0.01,
+}  # fmt: skip
+A_GAME = 500_000
+"""Steps for each."""
+
+
+def games(*drawn: str) -> Domain:
+    """A mixture of all, of which some are drawn, alike often."""
+    weights = [float(game in drawn) for game in GAMES]
+    return mixture([Domain(f"minatar-{game}") for game in GAMES], weights, shows=["task"])
+
+
 PROBLEMS = (
     TransferProblem(
         name="runner-directions",
@@ -75,5 +92,21 @@ PROBLEMS = (
         sweep={"task": (0, 1, 2)},
         learner=RUNNER,
         methods={"multi-task": TASKS, HEADS: {}, POPART: {}, BOTH_TRICKS: {}},
+    ),
+    TransferProblem(
+        name="minatar-held-out",
+        description="From four games to a fifth; ten minutes a run",
+        source=games(*GAMES[:-1]),
+        target=games(GAMES[-1]),
+        access=Access(shots=(0, 50, 150, 400)),
+        episodes=64,
+        learner={**PLAYER, "heads": True},
+        methods={
+            "multi-task": {
+                "steps": A_GAME * (len(GAMES) - 1), "curriculum": "even",
+                "episodes_per_update": 10, "learning_rate": PLAYER["learning_rate"],
+            },
+            "scratch": {"episodes_per_update": 10},
+        },
     ),
 )  # fmt: skip
