@@ -80,6 +80,13 @@ def test_a_page_says_what_the_learner_can_be_set_to_and_what_it_learned(name):
         assert text in page, text
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_table_of_learners_lists_the_hooks_that_each_knows(name):
+    table = (ROOT / "docs" / "learners" / "README.md").read_text()
+    (row,) = (line for line in table.splitlines() if line.startswith(f"| [`{name}`]"))
+    assert row.endswith(f"| {', '.join(sorted(LEARNERS.find(name).accepts))} |")
+
+
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_a_page_says_what_the_study_found(name):
     page = (ROOT / "docs" / "studies" / f"{name}.md").read_text()
