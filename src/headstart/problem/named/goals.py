@@ -63,13 +63,13 @@ PROBLEMS = (
     TransferProblem(
         name="fetch-push",
         description="A robot's arm that is to push a block to a point, where only that is paid; "
-        "ten minutes a run",
+        "a quarter of an hour a run",
         source=Domain("pool:FetchPush-v4"),
         target=Domain("pool:FetchPush-v4"),
         access=Access(shots=(0,)),
         episodes=64,
         learner=PUSHER,
-        methods={"source-only": {"steps": 200_000}, "her": {"steps": 200_000}},
+        methods={"source-only": {"steps": 400_000}, "her": {"steps": 400_000}},
     ),
     TransferProblem(
         name="point-maze-goals",
