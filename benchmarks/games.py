@@ -1,4 +1,5 @@
-"""PPO on MinAtar: steps a second, beside a loop of PureJaxRL's kind with the same network."""
+"""PPO on MinAtar: steps a second, beside a loop of PureJaxRL's kind with the same layers, but for
+biases."""
 
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from headstart.problem.named.tasks import GAMES, PLAYER, games
 SETTINGS = {k: v for k, v in PLAYER.items() if k not in ("algorithm", "hidden")}
 LEARNER = PPO(hidden=(128,), **SETTINGS)
 BATCH = LEARNER.num_envs * LEARNER.rollout_length
-SIZES = {"convolution": (3, 3, 4, 16), "dense": (1024, 128)}
+SIZES = {"convolution": (3, 3, 10, 16), "dense": (1024, 128)}
 SIZES |= {f"{who} {i}": (128, n) for who, out in (("actor", 6), ("critic", 1))
           for i, n in enumerate((128, out))}  # fmt: skip
 
@@ -71,7 +72,8 @@ def patches(x, kernel):
 
 
 def network(convolution, weights, obs):
-    """Logits and a value, by the layers that ours has."""
+    """Logits and a value, by the layers that ours has, of as many channels."""
+    obs = jnp.pad(obs, (*[(0, 0)] * 3, (0, SIZES["convolution"][2] - obs.shape[-1])))
     x = jax.nn.relu(convolution(obs.astype(jnp.float32) - 0.5, weights["convolution"]))
     x = x.reshape(len(x), -1) @ weights["dense"]
     x = jax.nn.relu(jax.nn.standardize(x))

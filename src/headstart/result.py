@@ -33,7 +33,7 @@ class Shot:
     `PERCENTILES`, in nats. Of a squashed Gaussian, with actions in [−1, 1], by samples."""
     success: list[float] = field(default_factory=list[float])
     """Of the most likely actions, 1 for an episode that ends where its goal is achieved and 0 for
-    another; without goals, 1 for one with a step that its environment calls a success. None where
+    another; without goals, 1 for one with a step that its environment calls a success. Empty where
     neither is known."""
 
     @property

@@ -64,6 +64,31 @@ def test_statistics_count_what_was_seen_once_and_stand_still_where_they_are_froz
     np.testing.assert_array_equal(state.policy.encoders.by_group["state"].count, 80)
 
 
+def test_the_slow_copy_of_dqn_sees_by_the_statistics_of_the_policy():
+    """Its values, and so all that is learned, are those of normalised observations from the first
+    gradient step on: inputs that are shifted and stretched change nothing."""
+    counting = DQN(
+        hidden=(16,), num_envs=4, rollout_length=10, batch_size=32, buffer_size=256,
+        learning_starts=40, encoders=("state=statistics",),
+    )  # fmt: skip
+    spec = EnvSpec("bits", {"state": Group((2,))}, Actions((), (2,)), 1)
+    steps = random_rollout().steps
+    learned: list[np.ndarray] = []
+    for scale, shift in ((1.0, 0.0), (50.0, 3000.0)):
+        moved = steps._replace(
+            obs={"state": scale * steps.obs["state"] + shift},
+            next_obs={"state": scale * steps.next_obs["state"] + shift},
+            action=np.zeros((10, 4), np.int32),
+        )
+        rollout = random_rollout()._replace(steps=moved)
+        state = counting.init(spec, jax.random.key(0))
+        state, log = counting.update(
+            state, rollout, Progress(40, 1000), NO_HOOKS, jax.random.key(1)
+        )
+        learned.append(np.array([log["value_loss"], log["value"]]))
+    np.testing.assert_allclose(*learned, rtol=1e-2)
+
+
 @pytest.mark.parametrize(("each", "taken"), [(0.3125, [2, 3] * 4), (1.0, [8] * 8)])
 def test_gradient_steps_are_as_many_as_stated(each, taken, counts):
     """For each of the 8 rollouts of 8 steps after the random ones."""

@@ -46,4 +46,5 @@ def test_an_episode_is_a_success_where_its_environment_calls_a_step_one():
     one, other = (both.with_parameters(task=task) for task in (0, 1))
     assert scored(one, policy(0.0, both), 128, 0)[1].tolist() == [False, True] * 64
     assert scored(other, policy(0.0, both), 4, 0)[1] is None
+    assert 0 < len(scored(both, policy(0.0, both), 64, 0)[1]) < 64  # of Telling alone
     assert scored(TRACK, policy(0.0), 4, 0)[1] is None

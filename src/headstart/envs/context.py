@@ -54,7 +54,21 @@ class Told:
         if self.form == "one-hot":
             return np.arange(self.low, self.high + 1), np.eye(len(self.names), dtype=np.float32)
         known = np.array([value for value, _ in self.texts])
-        return known, np.stack([embedded(text, self.model) for _, text in self.texts])
+        return known, np.stack([self._read(text) for _, text in self.texts])
+
+    def _read(self, text: str) -> np.ndarray:
+        """A text as numbers.
+
+        Raises:
+            HeadstartError: the model has changed, or is not there.
+        """
+        found = embedded(text, self.model)
+        if len(found) != self.size:
+            raise HeadstartError(
+                f"{self.name} is told as {self.size} numbers, and the model in {self.model} makes "
+                f"{len(found)} of a text: use the model that was there before"
+            )
+        return found
 
     def __call__(self, value: Any, xp: Any = np) -> Any:
         """Numbers `[rows, names]` from values `[rows]`, by NumPy or by JAX's `xp`."""
@@ -70,7 +84,7 @@ class Told:
     def alone(self, value: float | str) -> np.ndarray:
         """Numbers `[names]` of one value, or of a text."""
         if isinstance(value, str):
-            return embedded(value, self.model)
+            return self._read(value)
         return np.asarray(self(np.array([value]))[0], np.float32)
 
     def check(self, value: Any) -> None:
@@ -122,8 +136,8 @@ def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
         raise unknown(f"form of {name}", form, FORMS)
     elif "=" in item and not model:
         raise HeadstartError(
-            f"{item!r} names no model of sentences: show a text as {name}:text=folder, and what "
-            "is no text without ="
+            f"{item!r} names no model of sentences: a text may have one, as {name}:text=folder, "
+            "and no other form has"
         )
     meant = _meant(parameters, name)
     every = list(meant.values())

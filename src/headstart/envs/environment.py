@@ -103,8 +103,8 @@ class Engine(ABC):
     alike = True
     """Whether the last `restore` led to where the state was saved."""
     succeeded: np.ndarray | None = None
-    """Of the copies that were stepped last, whether the step was a success, where the environment
-    tells."""
+    """Of the copies that were stepped last, whether the environment calls the step a success: 1, 0,
+    or NaN where it does not say. An engine that knows sets it at every step."""
 
     @abstractmethod
     def set_parameters(self, rows: np.ndarray, values: np.ndarray) -> None: ...
@@ -142,6 +142,14 @@ class Engine(ABC):
         """Of the first copy: `mass [bodies]`, `inertia [bodies, 3]`, and what was derived as the
         mass of everything below the root, `subtree [1]`; nothing where there are no bodies."""
         return None
+
+
+def told_success(info: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    """What an `info` says of success, 1 or 0 for each; NaN where it says nothing of that shape."""
+    for found in (np.asarray(info[name]) for name in SUCCESS if name in info):
+        if found.shape == shape and found.dtype.kind in "bif":
+            return np.array(found != 0, float)
+    return np.full(shape, np.nan)
 
 
 class HostEnvironment(Environment):

@@ -14,7 +14,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from headstart.envs.environment import SUCCESS, UNLIMITED, Engine, HostEnvironment, Reading
+from headstart.envs.environment import (
+    UNLIMITED,
+    Engine,
+    HostEnvironment,
+    Reading,
+    told_success,
+)
 from headstart.envs.goals import ACHIEVED, DESIRED, Asked, Goals
 from headstart.envs.reach import apply, as_value, check_reached, how_to_declare
 from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain
@@ -201,8 +207,7 @@ class GymnasiumEngine(Engine):
     ) -> tuple[np.ndarray, Reading, np.ndarray, np.ndarray]:
         steps = [self._act(row, action[i]) for i, row in enumerate(rows.tolist())]
         obs, reward, terminated, truncated, infos = zip(*steps, strict=True)
-        found = [[info[name] for name in SUCCESS if name in info] for info in infos]
-        self.succeeded = np.array([any(one) for one in found]) if any(found) else None
+        self.succeeded = np.array([told_success(info, ()) for info in infos])
         flags = np.array(terminated), np.array(truncated)
         rewards = np.array(reward, np.float64)
         if rewards.ndim != 1:

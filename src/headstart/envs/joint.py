@@ -362,16 +362,15 @@ class JointVectorEnv(AbstractVectorEnv):
             raise SimulationError("an episode that has ended must be reset before its next step")
         self.tally.steps += len(stepped)
         reward = np.zeros(len(stepped))
-        terminated, truncated, succeeded = (np.zeros(len(stepped), bool) for _ in range(3))
-        tells = False
+        terminated, truncated = (np.zeros(len(stepped), bool) for _ in range(2))
+        succeeded = np.full(len(stepped), np.nan)
 
         def taken(k: int, own: np.ndarray, at: np.ndarray) -> Obs:
             chosen = self.environment.own_action(k, action[at])
             step = self._inner[k].step(chosen, own)
             reward[at], terminated[at], truncated[at] = step.reward, step.terminated, step.truncated
             if step.succeeded is not None:
-                nonlocal tells
-                succeeded[at], tells = step.succeeded, True
+                succeeded[at] = step.succeeded
             return step.next_obs
 
         next_obs = self._gathered(stepped, taken) | self._shown(stepped)
@@ -381,7 +380,7 @@ class JointVectorEnv(AbstractVectorEnv):
         self._over[stepped[ended]] = True
         if rows is None and len(ended):
             obs = with_rows(next_obs, ended, self.reset(ended))
-        return Step(reward, next_obs, terminated, truncated, obs, succeeded if tells else None)
+        return Step(reward, next_obs, terminated, truncated, obs, succeeded)
 
     def scan(self, act: Any, policy: Any, told: Any, memory: Any, steps: int, key: Any) -> None:
         return None

@@ -19,7 +19,13 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
-from headstart.envs.environment import SUCCESS, UNLIMITED, Engine, HostEnvironment, Reading
+from headstart.envs.environment import (
+    UNLIMITED,
+    Engine,
+    HostEnvironment,
+    Reading,
+    told_success,
+)
 from headstart.envs.goals import ACHIEVED, DESIRED, Goals, Near
 from headstart.envs.spec import actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError, unknown
@@ -141,8 +147,7 @@ class PoolEngine(Engine):
         else:
             taken = action.reshape(len(rows), *(self._acts.shape or ())).astype(self._acts.dtype)
         obs, reward, terminated, truncated, info = self._pool.step(taken, rows.astype(np.int32))
-        found = next((info[name] for name in SUCCESS if name in info), None)
-        self.succeeded = None if found is None else np.asarray(found, bool)
+        self.succeeded = told_success(info, rows.shape)
         return np.asarray(reward, float), self._read(obs, rows), terminated & ~truncated, truncated
 
     def state(self) -> dict[str, np.ndarray]:

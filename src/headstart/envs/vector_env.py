@@ -52,7 +52,7 @@ class Step(NamedTuple):
 
     `next_obs` is where the action led, and what to bootstrap from; `obs` is what to act on next,
     which differs from it where an episode ended and another began; `succeeded`, whether the
-    environment calls the step a success, if it tells.
+    environment calls the step a success: 1, 0, or NaN where it does not say.
     """
 
     reward: np.ndarray

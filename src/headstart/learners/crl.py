@@ -118,7 +118,7 @@ class CRL:
     """γ: how much less each step counts that a goal takes longer to come."""
     accepts: ClassVar[frozenset[str]] = frozenset({"kept", "rates"})
     parts: ClassVar[tuple[str, ...]] = (
-        "policy", "statistics", "critic", "temperature", "optimiser",
+        "policy", "critic", "temperature", "optimiser",
     )  # fmt: skip
     on_policy: ClassVar[bool] = False
 

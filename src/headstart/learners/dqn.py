@@ -250,7 +250,12 @@ class DQN:
         told = window_rollout(window).timesteps()
         opinion = None if anchor is None else anchor.opinion(told)
         rows = jnp.arange(len(batch.reward))
-        values, slow = (_values(p, batch.next_obs) for p in (agent.policy, agent.slow_policy))
+        # Statistics are of the policy: the slow copy follows what is learned alone.
+        learned = agent.slow_policy.encoders.learned_part
+        slow_policy = eqx.tree_at(
+            lambda p: p.encoders, agent.slow_policy, agent.policy.encoders.updated(learned)
+        )
+        values, slow = (_values(p, batch.next_obs) for p in (agent.policy, slow_policy))
         policy, features = agent.policy, agent.policy.encoders(batch.obs)
         unit = task_of(features, self._heads(policy))
         slow = slow if popart is None else popart.restored(slow, unit)

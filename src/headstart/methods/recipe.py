@@ -295,7 +295,7 @@ def learned_in(spec: EnvSpec, learner: Learner) -> tuple[str, ...]:
     """A learner's parts, without those that it has for other observations than these."""
     begun = jax.eval_shape(lambda key: learner.policy(learner.init(spec, key)), jax.random.key(0))
     seeing = {encoder.part for encoder in begun.encoders.by_group.values()}
-    if PRIVILEGED in spec.groups:
+    if PRIVILEGED in spec.groups and learner.on_policy:  # others' critics read it as it is
         seeing.add("statistics")
     absent = {"statistics", "encoder"} - seeing
     return tuple(part for part in learner.parts if part not in absent)

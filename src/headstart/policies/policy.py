@@ -442,7 +442,11 @@ def _group(table: dict[str, Any]) -> Group:
         raise ValueError(f"kind {table['kind']!r}")
     low, high = (tuple(map(float, table.get(name, ()))) for name in ("low", "high"))
     names = tuple(map(str, table.get("names", ())))
-    told = tuple(_told(one) for one in table.get("told", ()))
+    told, numbers = (), 0
+    for one in table.get("told", ()):
+        told, numbers = (*told, _told(one)), numbers + len(_told(one).names)
+        if numbers > shape[0]:
+            break
     if high:  # as it was saved before parameters were told in several forms
         told = tuple(map(Told, names, ["number"] * len(names), low, high))
     known = [one.name for one in told]
@@ -459,7 +463,7 @@ def _told(table: dict[str, Any]) -> Told:
         raise ValueError(f"form {form!r} from {low} to {high}")
     of = tuple((int(task), str(name)) for task, name in table["of"])
     model, size = str(table.get("model", "")), int(table.get("size", TEXT_SIZE))
-    if not 1 <= size <= MOST:
+    if not 1 <= size <= MOST_CHOICES or not (model or size == TEXT_SIZE):
         raise ValueError(f"a text as {size} numbers")
     return Told(str(table["name"]), form, low, high, texts, of, model, size)
 

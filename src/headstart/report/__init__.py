@@ -61,7 +61,7 @@ def write(compared: Compared) -> Path:
         shots_figure=svg(shots_figure(results), "shots"),
         kept_figure=_kept_figure(results),
         entropy_figure=_entropy_figure(results, logs),
-        met=any(row["success"] for row in table),
+        met=any(row["success"] != "–" for row in table),
         sweep_figure=svg(reach.figure_of(results), "sweep") if problem.sweep else None,
         sweep_name=" and ".join(problem.sweep),
         reach_rows=reach.rows(results, problem),

@@ -58,7 +58,7 @@ def rows(results: Results, threshold: float | None, jobs: Jobs) -> list[dict[str
                 "colour": colour(index),
                 "first": shown(worth.first),
                 "last": shown(worth.last),
-                "success": successes(runs) if runs[0].shots[-1].success else "",
+                "success": successes(runs),
                 "jumpstart": shown(worth.jumpstart) if label != "scratch" else "–",
                 "area": shown(worth.area),
                 "forward": shown(worth.forward),
@@ -93,8 +93,9 @@ def _kept(runs: Sequence[Result], backward: Estimate | None) -> dict[str, str]:
 
 
 def successes(runs: Sequence[Result]) -> str:
-    """The share of episodes at the last shot that end where their goal is achieved."""
-    return shown(estimate([run.shots[-1].success_rate for run in runs]))
+    """The share of episodes at the last shot that are a success, of those runs that know."""
+    known = [run.shots[-1].success_rate for run in runs if run.shots[-1].success]
+    return shown(estimate(known)) if known else "–"
 
 
 def _entropy(runs: Sequence[Result], shot: int) -> str:

@@ -34,20 +34,18 @@ def evaluate(domain: Domain, policy: AbstractPolicy, episodes: int, seed: int) -
 def scored(
     domain: Domain, policy: AbstractPolicy, episodes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The same, and `[episodes]` whether each was a success: it ended where its goal is achieved;
-    or, without goals, the environment called one of its steps a success. Nothing if neither is
-    known."""
+    """The same, and of the episodes of which it is known, 1 for a success and 0 for another: one
+    that ended where its goal is achieved; or, without goals, one with a step that the environment
+    called a success. Nothing if it is known of none."""
     running, rounds = _copies(domain, episodes, seed)
     goals = running.spec.goals
-    ends: list[list[bool]] = [[] for _ in range(running.num)]
-    met, known = np.zeros(running.num, bool), goals is not None
+    ends: list[list[float]] = [[] for _ in range(running.num)]
+    met = np.full(running.num, np.nan)
 
     def watch(seen: Played) -> None:
-        nonlocal known
         ended = seen.step.terminated | seen.step.truncated
         if goals is None and seen.step.succeeded is not None:
-            known = True
-            met[seen.rows] |= seen.step.succeeded
+            met[seen.rows] = np.fmax(met[seen.rows], seen.step.succeeded)
         if not ended.any():
             return
         over = seen.rows[ended]
@@ -55,11 +53,13 @@ def scored(
             led = [jnp.float32(seen.step.next_obs[group][ended]) for group in (ACHIEVED, DESIRED)]
             met[over] = np.asarray(goals.success(*led))
         for copy in over:
-            ends[int(copy)].append(bool(met[copy]))
-        met[over] = False
+            ends[int(copy)].append(float(met[copy]))
+        met[over] = np.nan
 
     found = returns(policy, running, rounds, watch=watch).ravel()[:episodes]
-    return found, np.array(ends).ravel()[:episodes] if known else None
+    success = np.array(ends).ravel()[:episodes]
+    known = success[~np.isnan(success)]
+    return found, known if len(known) else None
 
 
 def explore(
@@ -99,14 +99,14 @@ def sweep(
     for done, values in enumerate(every, start=1):
         at = dict(zip(problem.sweep, values, strict=True))
         domain = problem.target.with_parameters(**at)
-        returns, success = scored(domain, first, problem.sweep_episodes, seed)
-        scores = returns.tolist()
+        found, success = scored(domain, first, problem.sweep_episodes, seed)
+        scores = found.tolist()
         names = list(at)
         row = {"parameter": names[0], "value": values[0], "zero_shot": scores, "adapted": scores}
         if len(names) > 1:
             row |= {"second": names[1], "second_value": values[1]}
         if success is not None:
-            row["success"] = success.astype(float).tolist()
+            row["success"] = success.tolist()
         if last is not first:
             row["adapted"] = evaluate(domain, last, problem.sweep_episodes, seed).tolist()
         rows.append(row)

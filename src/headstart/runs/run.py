@@ -237,7 +237,7 @@ class Scoring:
             else:
                 asked = self._policies[-1], problem.episodes, self._job.seed
                 returns, reached = scored(problem.target, *asked)
-                met = [] if reached is None else list(map(float, reached))
+                met: list[float] = [] if reached is None else reached.tolist()
                 sampled, entropy = explore(problem.target, *asked)
                 back = self._back_in_source(self._policies[-1])
                 home: list[float] = []

@@ -29,7 +29,7 @@ def collect(out: Path) -> dict[str, Any]:
 
 
 def kept(arm: Arm, results: list[Result]) -> dict[str, Any]:
-    """The same of one arm."""
+    """What the table has of one arm."""
     return {
         "success": [round(run.shots[0].success_rate, 4) for run in results],
         "returns": [round(run.shots[0].score, 2) for run in results],

@@ -25,6 +25,7 @@ RANDOM = {
     "asterix": 0.59, "breakout": 0.50, "freeway": 0.17, "seaquest": 0.13, "space-invaders": 2.38,
 }  # fmt: skip
 """Scores of random actions, from the environments' pages."""
+# What a person is told of it may change without another result.
 HELD_OUT = replace(PROBLEMS["minatar-held-out"], description="")
 HELD = GAMES[-1]
 SHOTS = HELD_OUT.access.shots
