@@ -73,12 +73,15 @@ def test_the_slow_copy_of_dqn_sees_by_the_statistics_of_the_policy():
     )  # fmt: skip
     spec = EnvSpec("bits", {"state": Group((2,))}, Actions((), (2,)), 1)
     steps = random_rollout().steps
+    seen = np.random.default_rng(0).normal(size=(2, 10, 4, 2)).astype(np.float32)
     learned: list[np.ndarray] = []
     for scale, shift in ((1.0, 0.0), (50.0, 3000.0)):
+        obs, next_obs = ({"state": scale * one + shift} for one in seen)
         moved = steps._replace(
-            obs={"state": scale * steps.obs["state"] + shift},
-            next_obs={"state": scale * steps.next_obs["state"] + shift},
+            obs=obs,
+            next_obs=next_obs,
             action=np.zeros((10, 4), np.int32),
+            terminated=np.zeros((10, 4), bool),
         )
         rollout = random_rollout()._replace(steps=moved)
         state = counting.init(spec, jax.random.key(0))
