@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from pgx.experimental import auto_reset
+from ppo import learning
 from turns import Turn, timed
 
-from headstart import Domain, envs
+from headstart import Domain
 from headstart.envs.minatar import KINDS
-from headstart.learners.learner import Hooks, Progress
 from headstart.learners.ppo import PPO
-from headstart.learners.train import Collector
 from headstart.problem.named.tasks import GAMES, PLAYER, games
 
 SETTINGS = {k: v for k, v in PLAYER.items() if k not in ("algorithm", "hidden")}
@@ -29,26 +28,11 @@ SIZES |= {f"{who} {i}": (128, n) for who, out in (("actor", 6), ("critic", 1))
 def contestants(seconds: float) -> dict[str, Turn]:
     """Ours first."""
     return {
-        "ours": ours(Domain("minatar-breakout"), LEARNER),
-        "ours, five games with heads": ours(games(*GAMES), replace(LEARNER, heads=True)),
+        "ours": learning(Domain("minatar-breakout"), LEARNER),
+        "ours, five games with heads": learning(games(*GAMES), replace(LEARNER, heads=True)),
         "one compiled loop": peer(patches),
         "one compiled loop, XLA's convolution": peer(convolved),
     }
-
-
-def ours(domain: Domain, learner: PPO) -> Turn:
-    collector, key = Collector(envs.start(domain, learner.num_envs, 0)), jax.random.key(0)
-    state, progress = learner.init(collector.envs.spec, key), Progress(0, 1)
-
-    def step() -> int:
-        nonlocal state, key
-        key, act_key, update_key = jax.random.split(key, 3)
-        policy = learner.behaviour(state, progress)
-        rollout = collector.collect(policy, learner.rollout_length, act_key)
-        state, _ = learner.update(state, rollout, progress, Hooks(), update_key)
-        return BATCH
-
-    return timed(step)
 
 
 class Seen(NamedTuple):

@@ -55,8 +55,12 @@ def raw() -> Turn:
 
 
 def ours(memory: str = "none") -> Turn:
-    learner, key = replace(LEARNER, memory=memory), jax.random.key(0)
-    collector = Collector(envs.start(DOMAIN, learner.num_envs, 0))
+    return learning(DOMAIN, replace(LEARNER, memory=memory))
+
+
+def learning(domain: Domain, learner: PPO) -> Turn:
+    """Rollouts and updates; counts steps."""
+    collector, key = Collector(envs.start(domain, learner.num_envs, 0)), jax.random.key(0)
     state, progress = learner.init(collector.envs.spec, key), Progress(0, 1)
 
     def step() -> int:
@@ -65,7 +69,7 @@ def ours(memory: str = "none") -> Turn:
         policy = learner.behaviour(state, progress)
         rollout = collector.collect(policy, learner.rollout_length, act_key)
         state, _ = learner.update(state, rollout, progress, Hooks(), update_key)
-        return BATCH
+        return learner.num_envs * learner.rollout_length
 
     return timed(step)
 

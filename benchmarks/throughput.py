@@ -16,9 +16,11 @@ import headstart
 
 headstart.prepare_jax()
 
-UNIT = {"ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s", "skills": "updates/s"}
-EXTRA = {"games": "steps/s"}
-"""What needs an extra, and is measured when it is asked for."""
+UNIT = {
+    "ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s", "skills": "updates/s",
+    "games": "steps/s",
+}  # fmt: skip
+USUAL = "ppo", "sac", "worlds", "skills"
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="*", default=list(UNIT), help="ppo, sac, worlds, skills, games, darc"
+        "what", nargs="*", default=USUAL, help="ppo, sac, worlds, skills, games, darc"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each contestant, in all")
@@ -60,7 +62,7 @@ def main() -> None:
         for name, value in numbers["per_second"].items():
             ratio = numbers.get("ours_over", {}).get(name)
             beside = f"   ours / it {ratio:5.2f}" if ratio else ""
-            print(f"{what:<7}{name:<38}{value:12,.0f} {(UNIT | EXTRA)[what]}{beside}")
+            print(f"{what:<7}{name:<38}{value:12,.0f} {UNIT[what]}{beside}")
     print(f"peak memory of this process {peak:.0f} MB")
 
 

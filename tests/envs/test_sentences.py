@@ -8,8 +8,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from headstart import Domain, envs, mixture
 from headstart.envs import sentences
+from headstart.envs.context import Told
 from headstart.envs.sentences import embedded
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, KnowledgeError
 from headstart.learners.sac import SAC
 from headstart.policies.policy import knowledge_of, policy_from
 
@@ -50,6 +51,22 @@ def test_tasks_are_told_by_the_model_and_so_is_a_policy_that_was_saved(folder):
     (again,) = dict(policy_from(knowledge_of(state.policy)).groups)["context"].told
     assert again == one
     np.testing.assert_array_equal(again.alone("run left"), told[0])
+
+
+def test_a_model_of_another_width_than_was_saved_is_said(folder):
+    saved = Told("task", "text", 0.0, 1.0, ((0.0, "run west"),), model=folder, size=4)
+    with pytest.raises(HeadstartError, match="told as 4 numbers, and the model in .* makes 3"):
+        saved.alone("run east")
+
+
+@pytest.mark.parametrize("size", [3, 0, 2**30])
+def test_knowledge_that_tells_a_text_in_an_odd_size_is_refused(size):
+    spec = envs.spec_of(mixture(TASKS, shows=["task:text"]))
+    state = SAC(hidden=(8,)).init(spec, jax.random.key(0))
+    knowledge = knowledge_of(state.policy)
+    knowledge.metadata["policy"]["groups"]["context"]["told"][0]["size"] = size
+    with pytest.raises(KnowledgeError, match=f"a text as {size} numbers"):
+        policy_from(knowledge)
 
 
 @pytest.mark.parametrize(

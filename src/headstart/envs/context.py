@@ -126,15 +126,15 @@ def told(parameters: Mapping[str, Parameter], shows: Sequence[str], whose: str) 
 
 
 def _told(parameters: Mapping[str, Parameter], item: str, whose: str) -> Told:
-    name, _, form = item.partition("=")[0].rpartition(":")
-    model = item.partition("=")[2] if form == "text" else ""
+    asked, equals, model = item.partition("=")
+    name, _, form = asked.rpartition(":")
     if _meant(parameters, item):
-        name, form = item, ""
+        name, form, model = item, "", ""
     elif not _meant(parameters, name):
         raise unknown(f"parameter of {whose} to show", item, parameters)
     elif form not in FORMS:
         raise unknown(f"form of {name}", form, FORMS)
-    elif "=" in item and not model:
+    elif equals and not (model and form == "text"):
         raise HeadstartError(
             f"{item!r} names no model of sentences: a text may have one, as {name}:text=folder, "
             "and no other form has"

@@ -14,13 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from headstart.envs.environment import (
-    UNLIMITED,
-    Engine,
-    HostEnvironment,
-    Reading,
-    told_success,
-)
+from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading, told_success
 from headstart.envs.goals import ACHIEVED, DESIRED, Asked, Goals
 from headstart.envs.reach import apply, as_value, check_reached, how_to_declare
 from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain

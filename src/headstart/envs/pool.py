@@ -19,13 +19,7 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
-from headstart.envs.environment import (
-    UNLIMITED,
-    Engine,
-    HostEnvironment,
-    Reading,
-    told_success,
-)
+from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading, told_success
 from headstart.envs.goals import ACHIEVED, DESIRED, Goals, Near
 from headstart.envs.spec import actions_of, grouped, groups_of, is_plain
 from headstart.errors import HeadstartError, unknown

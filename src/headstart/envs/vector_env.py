@@ -286,7 +286,6 @@ class HostVectorEnv(AbstractVectorEnv):
             raise
         except Exception as error:
             raise self._broken(error) from error
-        succeeded = self._engine.succeeded
         self._finite(stepped, "reward", reward)
         next_obs = self._read(stepped, reading)
         self._t[stepped] += 1
@@ -302,7 +301,7 @@ class HostVectorEnv(AbstractVectorEnv):
             ended = np.flatnonzero(terminated | truncated)
             if len(ended):
                 obs = with_rows(next_obs, ended, self.reset(ended))
-        return Step(reward, next_obs, terminated, truncated, obs, succeeded)
+        return Step(reward, next_obs, terminated, truncated, obs, self._engine.succeeded)
 
     def scan(
         self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any

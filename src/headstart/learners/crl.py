@@ -117,9 +117,7 @@ class CRL:
     discount: float = 0.99
     """γ: how much less each step counts that a goal takes longer to come."""
     accepts: ClassVar[frozenset[str]] = frozenset({"kept", "rates"})
-    parts: ClassVar[tuple[str, ...]] = (
-        "policy", "critic", "temperature", "optimiser",
-    )  # fmt: skip
+    parts: ClassVar[tuple[str, ...]] = ("policy", "critic", "temperature", "optimiser")
     on_policy: ClassVar[bool] = False
 
     def __post_init__(self):

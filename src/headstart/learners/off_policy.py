@@ -13,7 +13,6 @@ from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
-from headstart.policies.encoders import Encoders
 from headstart.policies.policy import ActorPolicy
 from headstart.pytree import PyTree
 
@@ -131,20 +130,11 @@ def update(
     check_executed(rollout)
     done = progress.done + rollout.steps.reward.size
     before, after = (_due(learner, steps) for steps in (progress.done, done))
-    agent = state.agent
-    if hooks.rates is None or hooks.rates.statistics:
-        agent = eqx.tree_at(lambda a: a.policy.encoders, agent, _counted(agent, rollout.steps))
     replay, agent, transform, log = _update(
-        learner, after - before, state.replay, agent, state.transform, rollout.steps, hooks,
+        learner, after - before, state.replay, state.agent, state.transform, rollout.steps, hooks,
         (done, _share(progress, done)), key,
     )  # fmt: skip
     return OffPolicyState(agent, replay, transform), log
-
-
-@jax.jit
-def _counted(agent: PyTree, steps: Transition) -> Encoders:
-    """The encoders of an agent's policy after these steps were seen."""
-    return agent.policy.encoders.merge(steps.obs, jnp.ones(steps.reward.size))
 
 
 def _due(learner: OffPolicy, steps: int) -> int:
@@ -171,6 +161,9 @@ def _update(
 ) -> tuple[Replay, PyTree, PyTree, Metrics]:
     """`count` gradient steps after so many steps, and that share of all."""
     replay = replay.add(steps)
+    if hooks.rates is None or hooks.rates.statistics:
+        encoders = agent.policy.encoders.merge(steps.obs, jnp.ones(steps.reward.size))
+        agent = eqx.tree_at(lambda a: a.policy.encoders, agent, encoders)
     done, share = progress
 
     def one(carry: tuple[PyTree, PyTree], key: PRNGKeyArray):

@@ -443,8 +443,8 @@ def _group(table: dict[str, Any]) -> Group:
     low, high = (tuple(map(float, table.get(name, ()))) for name in ("low", "high"))
     names = tuple(map(str, table.get("names", ())))
     told, numbers = (), 0
-    for one in table.get("told", ()):
-        told, numbers = (*told, _told(one)), numbers + len(_told(one).names)
+    for one in map(_told, table.get("told", ())):
+        told, numbers = (*told, one), numbers + len(one.names)
         if numbers > shape[0]:
             break
     if high:  # as it was saved before parameters were told in several forms

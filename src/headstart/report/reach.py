@@ -80,15 +80,15 @@ def _maps(results: Results, swept: Sequence[Swept]) -> Figure:
         label: np.array([iqm(c) for c in _scores(runs, "zero_shot").T]).reshape(shape).T
         for label, runs in results.items()
     }
-    colours: Any = {
-        name: pick([*maps.values()]) for name, pick in (("vmin", np.min), ("vmax", np.max))
-    }
+    low, high = (pick([*maps.values()]) for pick in (np.min, np.max))
     columns = min(len(maps), MAPS)
     lines = -(-len(maps) // columns)
     fig, axes = figure(columns=columns, rows=lines, height=3.4 * lines)
     used = axes[: len(maps)]
     for axis, (label, returns) in zip(used, maps.items(), strict=True):
-        drawn = axis.imshow(returns, origin="lower", aspect="auto", cmap="viridis", **colours)
+        drawn = axis.imshow(
+            returns, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis"
+        )
         axis.grid(visible=False)
         axis.set_title(label.replace(":", ":\n", 1).replace(";", "\n"), fontsize=9)
         axis.set_xticks(range(len(first)), [f"{value:g}" for value in first])

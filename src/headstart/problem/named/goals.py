@@ -62,8 +62,7 @@ PROBLEMS = (
     ),
     TransferProblem(
         name="fetch-push",
-        description="A robot's arm that is to push a block to a point, where only that is paid; "
-        "a quarter of an hour a run",
+        description="A robot's arm that is to push a block to a point, where only that is paid",
         source=Domain("pool:FetchPush-v4"),
         target=Domain("pool:FetchPush-v4"),
         access=Access(shots=(0,)),

@@ -95,7 +95,7 @@ PROBLEMS = (
     ),
     TransferProblem(
         name="minatar-held-out",
-        description="From four games to a fifth; ten minutes a run",
+        description="From four games, learned together, to a fifth",
         source=games(*GAMES[:-1]),
         target=games(GAMES[-1]),
         access=Access(shots=(0, 50, 150, 400)),
