@@ -174,6 +174,15 @@ def test_tasks_have_as_many_steps_as_the_source_says_where_they_are_to_be_even(r
     assert (long_steps > 0.8) == (rule == "none")
 
 
+def test_who_lacks_no_steps_is_drawn_as_the_source_says():
+    """Of 3 to 1, before any step was taken; the candidates of a task share its chance."""
+    tasks = mixture([Domain("runner"), Domain("navigation")], weights=[3, 1], shows=["task"])
+    curriculum = Curriculum(tasks, "even", 0)
+    first = curriculum.candidates[:, 0] == 0
+    assert curriculum.probabilities.sum() == pytest.approx(1)
+    assert curriculum.probabilities[first].sum() == pytest.approx(first.mean())
+
+
 def test_where_there_are_no_goals_it_goes_by_returns():
     source = CountedSource(TWO.lasting(8))
     curriculum = Curriculum(source.domain, "progress", 0)
