@@ -28,7 +28,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
-from headstart.learners.pcgrad import by_task, projected
+from headstart.learners.pcgrad import by_task, joined, projected
 from headstart.learners.popart import PopArt, in_new_units
 from headstart.policies.actors import GreedyActor, categorical_entropy
 from headstart.policies.encoders import encoders_for
@@ -300,7 +300,8 @@ class DQN:
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         if self.pcgrad:
             task = task_of(features, heads_for(dict(policy.groups), policy.encoders))
-            gradients, log = by_task(loss, parts, batch.weight, task)
+            gradients, logs = by_task(loss, parts, batch.weight, task)
+            log = joined(logs)
             gradient = projected(gradients, jax.random.fold_in(key, 3))
         else:
             gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)

@@ -22,7 +22,10 @@ from headstart.pytree import PyTree
 
 def projected(gradients: PyTree, key: PRNGKeyArray) -> PyTree:
     """The sum of the gradients of tasks `[task, ...]`, none of which goes against another."""
-    tasks = len(jax.tree.leaves(gradients)[0])
+    leaves = jax.tree.leaves(gradients)
+    if not leaves:  # a part that has nothing to learn
+        return gradients
+    tasks = len(leaves[0])
     flat: Any = jax.vmap(lambda g: ravel_pytree(g)[0])(gradients)
     restored = ravel_pytree(jax.tree.map(lambda x: x[0], gradients))[1]
     squares = (flat**2).sum(-1)
@@ -41,10 +44,10 @@ def projected(gradients: PyTree, key: PRNGKeyArray) -> PyTree:
 def by_task(
     loss: Callable[[PyTree, Array], tuple[Array, dict[str, Array]]],
     parts: PyTree,
-    weight: Float[Array, " batch"],
-    task: Float[Array, "batch task"],
+    weight: Float[Array, "..."],
+    task: Float[Array, "... task"],
 ) -> tuple[PyTree, dict[str, Array]]:
-    """The gradients `[task, ...]` of a loss of parts and of weights of the rows, and its log.
+    """The gradients `[task, ...]` of a loss of parts and of weights of the rows, and its logs.
 
     Args:
         loss: with its log beside it.
@@ -53,8 +56,7 @@ def by_task(
         task: of each row, as one-hot.
     """
     each: Any = jax.vmap(lambda own: jax.grad(loss, has_aux=True)(parts, own))
-    gradients, logs = each(weight[None] * task.T)
-    return gradients, joined(logs)
+    return each(weight[None] * jnp.moveaxis(task, -1, 0))
 
 
 def joined(logs: dict[str, Array]) -> dict[str, Array]:

@@ -33,6 +33,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Anchor, Hooks, Metrics, Progress, Rates
+from headstart.learners.pcgrad import by_task, projected
 from headstart.learners.popart import rescaled
 from headstart.policies.actors import GaussianActor, StochasticActor, stochastic_actor
 from headstart.policies.critic import ActorCritic, Critic
@@ -107,6 +108,8 @@ class PPO:
     heads: bool = False
     """Whether each task that the context tells as one-hot has output layers of its own, and values
     and advantages in units of their own spread."""
+    pcgrad: bool = False
+    """Whether gradients of tasks, told as one-hot, that go against each other are projected."""
     accepts: ClassVar[frozenset[str]] = frozenset({"anchor", "auxiliary", "rates", "weights"})
     parts: ClassVar[tuple[str, ...]] = (
         "policy",
@@ -138,11 +141,12 @@ class PPO:
 
         Raises:
             HeadstartError: a name of an encoder or a memory is unknown, or does not suit; or there
-                are to be heads, and nothing tells the task.
+                are to be heads or pcgrad, and nothing tells the task.
         """
         actor_key, critic_key = jax.random.split(key)
         chosen = self.encoders
-        if self.heads and CONTEXT in spec.groups:
+        told = self.heads or self.pcgrad
+        if told and CONTEXT in spec.groups:
             # By statistics of a single task, whichever it is, nothing would be told.
             chosen = (f"{CONTEXT}=identity", *chosen)
         encoders = encoders_for(spec, "statistics", chosen, jax.random.fold_in(key, 2))
@@ -156,8 +160,8 @@ class PPO:
         actor = stochastic_actor(own.size, spec.actions, self.hidden, actor_key)
         value = MLP((critics.size, *self.hidden, 1), 1.0, critic_key)
         tasks = 1
-        if self.heads:
-            heads = heads_for(spec.groups, encoders, spec.name)
+        heads = heads_for(spec.groups, encoders, spec.name) if told else None
+        if self.heads and heads is not None:
             actor = with_network(actor, cast(MLP, actor.network).with_heads(heads))
             value, tasks = value.with_heads(heads), heads[1]
         judge_key = jax.random.fold_in(key, 3)
@@ -305,6 +309,8 @@ class Samples(NamedTuple):
     valid: Array
     opinion: Array | None
     """An anchor's, if it has one."""
+    task: Array | None
+    """As one-hot, where gradients of tasks are projected."""
 
     def take(self, rows: Array) -> "Samples":
         """Some units; columns side by side, `[time, units, ...]`."""
@@ -335,12 +341,17 @@ def _update(
     # Padding fills whole units of one step, and the ends of columns.
     used = samples.valid.reshape(count, -1).max(1)
     visited = jnp.ceil(used.sum() / each).astype(int)
-    gradient_of = jax.grad(partial(_loss, ppo, policy, hooks, progress), (0, 1), has_aux=True)
+    loss = partial(_loss, ppo, policy, hooks, progress)
+    gradient_of = jax.grad(loss, has_aux=True)
 
     def minibatch(carry, rows, key):
         parts, opt_state, moving, judge = carry
         parameters = None if auxiliary is None else judge.parameters
-        (gradient, judge_gradient), log = gradient_of(parts, parameters, samples.take(rows), key)
+        taken, learned = samples.take(rows), (parts, parameters)
+        if taken.task is None:
+            (gradient, judge_gradient), log = gradient_of(learned, taken, key)
+        else:
+            (gradient, judge_gradient), log = _surgery(loss, learned, taken, key)
         if auxiliary is not None:
             judge = auxiliary.updated(judge, judge_gradient)
         step: Any
@@ -446,12 +457,15 @@ def _prepared(
     actor = cast(StochasticActor, policy.actor)
     log_prob, _ = actor.log_prob_and_entropy(x, steps.action)
 
+    projects = None
+    if ppo.pcgrad:
+        projects = task_of(features, heads_for(dict(policy.groups), policy.encoders))
     seen = {n: steps.obs[n] for n in policy.reads} if policy.encoders.learned else features
     samples = Samples(
         seen, critic.privileged(steps.obs) if critic.privileged.reads else None,
         last, told.begins, memory, steps.action, log_prob, advantage,
         (value + gae - new_shift) / new_scale, weight, valid,
-        None if anchor is None else anchor.opinion(told),
+        None if anchor is None else anchor.opinion(told), projects,
     )  # fmt: skip
     samples = samples.turned() if recurrent else rows(samples)
     return samples, returns, Critic(critic.memory, critic.privileged, network)
@@ -467,15 +481,16 @@ def _loss(
     policy: ActorPolicy,
     hooks: Hooks,
     progress: Any,
-    parts: PyTree,
-    parameters: PyTree,
+    learned: tuple[PyTree, PyTree],
     s: Samples,
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """PPO's loss, and an auxiliary's, on some samples; `policy` is for what is not trained."""
-    (actor, memory), (critic_memory, critic), learned = parts
-    encoders = policy.encoders.updated(learned)
-    if learned:
+    """PPO's loss of its parts, and an auxiliary's of its own, on some samples; `policy` is for what
+    is not trained."""
+    parts, parameters = learned
+    (actor, memory), (critic_memory, critic), encoding = parts
+    encoders = policy.encoders.updated(encoding)
+    if encoding:
         layers = encoders.activations(s.seen)
         features = layers["features"]
     else:
@@ -513,6 +528,28 @@ def _loss(
         further, judgement = hooks.auxiliary.loss(parameters, encoders, layers, progress, key)
         loss, log = loss + further, log | judgement
     return loss, log
+
+
+def _surgery(
+    loss: Any, learned: tuple[PyTree, PyTree], s: Samples, key: PRNGKeyArray
+) -> tuple[tuple[Any, PyTree], Metrics]:
+    """The gradient where no task's goes against another's, and the log of all samples."""
+    loss_key, key = jax.random.split(key)
+    total = jnp.maximum(s.weight.sum(), 1.0)
+
+    def part(learned: tuple[PyTree, PyTree], own: Array) -> tuple[Array, Metrics]:
+        """A task's part of the loss."""
+        of_task = s._replace(weight=own * s.weight, valid=own * s.valid)
+        share = of_task.weight.sum() / total
+        mean, log = loss(learned, of_task, loss_key)
+        return share * mean, {k: share * x for k, x in log.items()}
+
+    assert s.task is not None
+    (gradients, judges), logs = by_task(part, learned, jnp.ones_like(s.weight), s.task)
+    keys = jax.random.split(key, len(gradients))
+    gradient = tuple(projected(g, k) for g, k in zip(gradients, keys, strict=True))
+    judge, log = jax.tree.map(lambda x: x.sum(0), (judges, logs))
+    return (gradient, judge), log
 
 
 def clipped_surrogate(

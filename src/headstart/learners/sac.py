@@ -32,7 +32,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
-from headstart.learners.pcgrad import by_task, projected
+from headstart.learners.pcgrad import by_task, joined, projected
 from headstart.learners.popart import PopArt, in_new_units
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
@@ -374,7 +374,8 @@ class SAC:
         gradient: Any
         if self.pcgrad:
             task = task_of(features, heads_for(dict(agent.policy.groups), agent.policy.encoders))
-            gradients, log = by_task(loss, parts, batch.weight, task)
+            gradients, logs = by_task(loss, parts, batch.weight, task)
+            log = joined(logs)
             keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
             gradient = Learned(*(projected(g, k) for g, k in zip(gradients, keys, strict=True)))
         else:
