@@ -626,6 +626,35 @@ class Reach(gymnasium.Env):
         return {"observation": self.at, "achieved_goal": self.at, "desired_goal": self.goal}
 
 
+class SeenReach(Reach):
+    """Observed as bars of light, and so are goals."""
+
+    observation_space = spaces.Dict(
+        {name: spaces.Box(0, 255, (4, 11, 1), np.uint8) for name in Reach.observation_space}
+    )
+
+    def compute_reward(self, achieved, desired, info):
+        return -1.0 * (achieved != desired).any((-1, -2, -3))
+
+    def compute_terminated(self, achieved, desired, info):
+        return (achieved == desired).all((-1, -2, -3))
+
+    def _obs(self):
+        seen = {name: np.zeros((4, 11, 1), np.uint8) for name in Reach.observation_space}
+        for name, picture in seen.items():
+            at = self.goal if name == "desired_goal" else self.at
+            picture[:, int(at[0]) + 5] = 255
+        return seen
+
+    def step(self, action):
+        self.at = np.clip(self.at + (1 if action else -1), -5, 5)
+        self.age += 1
+        seen = self._obs()
+        pair = seen["achieved_goal"], seen["desired_goal"]
+        reward = float(self.compute_reward(*pair, {}))
+        return seen, reward, bool(self.compute_terminated(*pair, {})), self.age >= 6, {}
+
+
 class OneByOne(Reach):
     """Whose rewards are computed of one goal at a time."""
 

@@ -15,6 +15,7 @@ from headstart.experience.transition import Transition
 from headstart.experience.unroll import begin, unroll
 from headstart.learners.dqn import DQN
 from headstart.learners.train import train
+from headstart.policies.encoders import AbstractEncoder
 from headstart.policies.policy import UniformPolicy
 from headstart.problem import Domain
 from headstart.runs.metering import CountedSource
@@ -166,6 +167,25 @@ def test_backups_are_held_within_what_returns_can_be(goals, discount, bounds):
     soft = Hindsight(goals, 7).held(backup, discount, 2.0, soft=True)
     np.testing.assert_allclose(soft, np.maximum(backup, 2 * bounds[0]), rtol=1e-5)
     assert (Hindsight(goals, 7, clipped=False).held(backup, discount, 2.0) == backup).all()
+
+
+class Twice(AbstractEncoder):
+    """Codes of twice a number."""
+
+    size = 1
+
+    def __call__(self, x):
+        return 2.0 * x
+
+
+def test_a_step_is_worth_how_near_its_codes_have_it_to_the_goal():
+    """It leads to 1 and 101, and −1 is wanted."""
+    window = jax.tree.map(lambda x: jnp.asarray(x[:1]), line())
+    judged = Hindsight(Near(0.5), 7, latent=True).judged(window, Twice())
+    np.testing.assert_allclose(judged.reward, [[-4.0, -204.0]])
+    assert judged.obs is window.obs
+    held = Hindsight(Near(0.5), 7, latent=True).held(jnp.array([-1000.0, 5.0]), 0.9, 2.0)
+    np.testing.assert_array_equal(held, [-1000, 0])
 
 
 def test_an_environment_that_sets_no_horizon_has_episodes_as_long_as_what_is_kept():

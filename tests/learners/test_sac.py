@@ -352,16 +352,18 @@ def test_critics_may_see_what_the_policy_does_not():
     assert float(log["value"]) == pytest.approx(float(value.mean()), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        EnvSpec("choices", {"state": Group((2,))}, Actions((), (2,)), 10),
-        EnvSpec("seen", {"pixels": Group((24, 24, 3), "image")}, Actions((1,)), 10),
-    ],
-)
-def test_what_it_cannot_act_in_is_refused(spec):
-    with pytest.raises(HeadstartError, match="SAC takes vectors and continuous actions"):
-        SMALL.init(spec, jax.random.key(0))
+def test_what_it_cannot_act_in_is_refused():
+    choices = EnvSpec("choices", {"state": Group((2,))}, Actions((), (2,)), 10)
+    with pytest.raises(HeadstartError, match="SAC takes continuous actions, and choices has"):
+        SMALL.init(choices, jax.random.key(0))
+
+
+def test_images_are_read_by_codes_or_refused():
+    seen = EnvSpec("seen", {"pixels": Group((24, 24, 3), "image")}, Actions((1,)), 10)
+    with pytest.raises(HeadstartError, match=r'read .*learner.encoders = \["pixels=codes"\]'):
+        SMALL.init(seen, jax.random.key(0))
+    state = replace(SMALL, encoders=("pixels=codes",)).init(seen, jax.random.key(0))
+    assert state.policy.encoders.size == 8
 
 
 def test_windows_that_do_not_fit_are_refused():

@@ -1,5 +1,6 @@
 """Hindsight where there are goals, and plain learning where there are none."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -42,6 +43,40 @@ def test_on_a_target_that_is_no_goal_it_learns_from_what_that_pays(tmp_path):
     assert 'id="paths-' in write(read(tmp_path / "no-goal")).read_text()
     assert Her().hindsight(envs.spec_of(STATED.target)) is None
     assert Her().hindsight(envs.spec_of(STATED.source)) is not None
+
+
+CODED = {**SAC, "encoders": ["observation=codes", "desired_goal=codes"]}
+PICTURES = TransferProblem(
+    name="pictures", source=Domain("puck"), target=Domain("puck"), access=Access(shots=(0, 2)),
+    episodes=4, learner=CODED, methods={"her": {"steps": 160, "episodes_per_update": 2}},
+)  # fmt: skip
+
+
+def learned(job):
+    """All numbers of the adapted policy."""
+    prepare(job, resume=False)
+    run(job)
+    found = jax.tree.leaves(policy_from(Knowledge.load(job.folder / "adapted")).actor)
+    return np.concatenate([x.ravel() for x in found])
+
+
+def test_goals_that_are_pictures_are_judged_by_codes_or_by_the_environment(tmp_path):
+    labels = ("her", "her:latent=true")
+    plain, latent = (learned(make_job(PICTURES, label, 0, tmp_path)) for label in labels)
+    assert plain.shape == latent.shape
+    assert (plain != latent).any()
+
+
+def test_codes_that_the_gradient_changes_do_not_judge(tmp_path):
+    dqn = {**SAC, "algorithm": "dqn", "n_step": 1}
+    seen = TransferProblem(
+        name="seen", source=Domain("probes:SeenReach"), target=Domain("probes:SeenReach"),
+        episodes=4, learner=dqn, methods={"her": {"steps": 160, "latent": True}},
+    )  # fmt: skip
+    job = make_job(seen, "her", 0, tmp_path)
+    prepare(job, resume=False)
+    with pytest.raises(HeadstartError, match="desired_goal is read through what DQN changes"):
+        run(job)
 
 
 def test_a_source_that_is_no_goal_is_refused(tmp_path):

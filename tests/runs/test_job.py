@@ -131,7 +131,7 @@ def test_a_method_whose_table_names_another_learner_is_marked(tmp_path):
             replace(PLAIN, learner=small.PPO | {"memory": "lstm"}, methods={}), "source-only",
             "unknown memory 'lstm'",
         ),
-        (replace(DOT, learner=small.SAC), "source-only", "SAC takes vectors and continuous act"),
+        (replace(DOT, learner=small.SAC), "source-only", "SAC takes continuous actions"),
         (
             replace(
                 PLAIN,

@@ -35,6 +35,7 @@ ENVIRONMENTS = Registry(
         "navigation": "headstart.envs.navigation:navigation",
         "plane": "headstart.envs.plane:plane",
         "point-maze": "headstart.envs.point_maze:point_maze",
+        "puck": "headstart.envs.puck:puck",
         "runner": "headstart.envs.runner:runner",
         "two-way-cheetah": "headstart.envs.mujoco:two_way_cheetah",
         "walker": "headstart.envs.mujoco:walker",

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from headstart.errors import HeadstartError
 
@@ -22,7 +22,7 @@ ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
 class Goals(ABC):
     """What the goals of an environment are worth: hashable, its functions pure, and called from
-    compiled code with goals `[..., n]`."""
+    compiled code with goals `[..., n]`, or with images `[..., h, w, c]`."""
 
     ends: bool = False
     """Whether an episode ends when its goal is achieved."""
@@ -31,13 +31,13 @@ class Goals(ABC):
 
     @abstractmethod
     def reward(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Float[Array, "..."]:
         """Of a step that led to `achieved`."""
 
     @abstractmethod
     def success(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Bool[Array, "..."]:
         """Whether it is what was wanted."""
 
@@ -53,13 +53,13 @@ class Near(Goals):
     """Of a step that does not lead there, and of one that does."""
 
     def reward(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Float[Array, "..."]:
         missed, reached = self.rewards
         return jnp.where(self.success(achieved, goal), float(reached), float(missed))
 
     def success(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Bool[Array, "..."]:
         return jnp.sqrt(((achieved - goal) ** 2).sum(-1)) <= self.tolerance
 
@@ -69,22 +69,24 @@ class Asked(Goals):
     """Goals of an environment that computes rewards by NumPy: compiled code asks it."""
 
     compute: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """Rewards `[rows]` of achieved and desired goals `[rows, n]`."""
+    """Rewards `[rows]` of achieved and desired goals `[rows, *shape]`."""
+    axes: int = 1
+    """Of one goal: 1 of a vector, 3 of an image."""
     ends: bool = False
     rewards: tuple[float, float] = (-np.inf, np.inf)
 
     def reward(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Float[Array, "..."]:
         def ask(achieved: Any, goal: Any) -> np.ndarray:
-            rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in (achieved, goal)]
-            return np.float32(self.compute(*rows)).reshape(achieved.shape[:-1])
+            rows = [np.asarray(x).reshape(-1, *x.shape[-self.axes :]) for x in (achieved, goal)]
+            return np.float32(self.compute(*rows)).reshape(achieved.shape[: -self.axes])
 
-        shape = jax.ShapeDtypeStruct(achieved.shape[:-1], jnp.float32)
+        shape = jax.ShapeDtypeStruct(achieved.shape[: -self.axes], jnp.float32)
         return jax.pure_callback(ask, shape, achieved, goal)
 
     def success(
-        self, achieved: Float[Array, "... n"], goal: Float[Array, "... n"]
+        self, achieved: Shaped[Array, "..."], goal: Shaped[Array, "..."]
     ) -> Bool[Array, "..."]:
         """Whether it is worth as much as the goal itself."""
         return self.reward(achieved, goal) >= self.reward(goal, goal)
@@ -97,6 +99,6 @@ def check_goals(name: str, groups: Mapping[str, Any]) -> None:
     shapes = {groups[group].shape for group in (ACHIEVED, DESIRED) if group in groups}
     if len(shapes) != 1 or not {ACHIEVED, DESIRED} <= groups.keys():
         raise HeadstartError(
-            f"{name} has goals, so it must observe {ACHIEVED} and {DESIRED}, vectors of one "
-            f"length, and it observes {', '.join(f'{n} ({g})' for n, g in groups.items())}"
+            f"{name} has goals, so it must observe {ACHIEVED} and {DESIRED}, of one "
+            f"shape, and it observes {', '.join(f'{n} ({g})' for n, g in groups.items())}"
         )

@@ -128,7 +128,8 @@ def _goals(name: str, env: gymnasium.Env[Any, Any]) -> Goals | None:
             "place of two rewards [2]: let it compute many at once"
         )
     ends = ended is not None and bool(np.all(ended(two[0], two[0], {})))
-    return Asked(lambda achieved, goal: reward(achieved, goal, {}), ends=ends)
+    axes = np.ndim(two) - 1
+    return Asked(lambda achieved, goal: reward(achieved, goal, {}), axes, ends=ends)
 
 
 def _close(envs: list[gymnasium.Env]) -> None:

@@ -14,11 +14,13 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from headstart.envs.goals import ACHIEVED, DESIRED, Goals
+from headstart.errors import HeadstartError
 from headstart.experience.replay import Places, Replay
 from headstart.experience.transition import Transition
+from headstart.policies.encoders import AbstractEncoder, Encoders
 
 Strategy = Literal["future", "final", "episode", "random"]
 STRATEGIES = get_args(Strategy)
@@ -37,6 +39,8 @@ class Hindsight:
     """Of windows that are told another goal."""
     clipped: bool = True
     """Whether backups are held within what returns can be."""
+    latent: bool = False
+    """Whether a step is worth how near it leads in codes of goals."""
     discount: float = 1.0
     """γ of `future`: goals are γ times as likely with each step later; 1: all alike."""
 
@@ -48,10 +52,12 @@ class Hindsight:
         share_key, goal_key = jax.random.split(key)
         goal = self._achieved(replay, places, goal_key)
         other = jax.random.uniform(share_key, (size,)) < self.share
-        return self.told(window, jnp.where(other[:, None], goal, window.obs[DESIRED][0]), other)
+        own = window.obs[DESIRED][0]
+        goal = jnp.where(other.reshape(size, *[1] * (own.ndim - 1)), goal, own)
+        return self.told(window, goal, other)
 
     def told(
-        self, window: Transition, goal: Float[Array, "batch n"], other: Bool[Array, " batch"]
+        self, window: Transition, goal: Shaped[Array, "batch ..."], other: Bool[Array, " batch"]
     ) -> Transition:
         """The window with these goals; rewards and ends are computed anew where they are other."""
         length = window.reward.shape[0]
@@ -68,6 +74,25 @@ class Hindsight:
         obs, next_obs = (groups | {DESIRED: wanted} for groups in (window.obs, window.next_obs))
         return Transition(obs, window.action, reward, next_obs, terminated, truncated)
 
+    def check(self, encoders: Encoders, who: str) -> None:
+        """Raises:
+        HeadstartError: goals would be judged by what the gradient of `who` changes.
+        """
+        if self.latent and encoders.by_group[DESIRED].learned:
+            raise HeadstartError(
+                f"latent judges goals by codes, and {DESIRED} is read through what {who} changes: "
+                f'read it by codes, as learner.encoders = ["{DESIRED}=codes"]'
+            )
+
+    def judged(self, window: Transition, encoder: AbstractEncoder) -> Transition:
+        """The window, where a step is worth less the further from its goal it leads, as codes of
+        both have it (RIG: Nair et al., NeurIPS 2018, 1807.04742):
+
+            r = −|e(s′) − e(g)|
+        """
+        led, wanted = (encoder(window.next_obs[name]) for name in (ACHIEVED, DESIRED))
+        return window._replace(reward=-jnp.sqrt(((led - wanted) ** 2).sum(-1)))
+
     def held(
         self, backup: Float[Array, " batch"], discount: float, scale: float, soft: bool = False
     ) -> Float[Array, " batch"]:
@@ -76,15 +101,16 @@ class Hindsight:
         if not self.clipped:
             return backup
         steps = self.horizon if discount == 1 else 1 / (1 - discount)
-        least, most = (scale * steps * reward for reward in self.goals.rewards)
+        rewards = (-jnp.inf, 0.0) if self.latent else self.goals.rewards
+        least, most = (scale * steps * reward for reward in rewards)
         if self.goals.ends:  # perhaps after one step
-            once = tuple(scale * reward for reward in self.goals.rewards)
+            once = tuple(scale * reward for reward in rewards)
             least, most = min(least, once[0]), max(most, once[1])
         return jnp.clip(backup, least, jnp.inf if soft else most)
 
     def _achieved(
         self, replay: Replay, places: Places, key: PRNGKeyArray
-    ) -> Float[Array, "batch n"]:
+    ) -> Shaped[Array, "batch ..."]:
         """A goal for each window, that was achieved in the replay."""
         first, env = places.ages[0], places.env
         after = first + self._left(replay, first, env)

@@ -152,7 +152,8 @@ class DQN:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are not one choice, or all of `total` steps would be random.
+            HeadstartError: the actions are not one choice, goals are judged by codes and not read
+                by them, or all of `total` steps would be random.
         """
         if not spec.actions.discrete or spec.actions.shape:
             raise HeadstartError(
@@ -161,6 +162,8 @@ class DQN:
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
+        if hooks.hindsight is not None:
+            hooks.hindsight.check(encoders, "DQN")
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
         heads = heads_for(spec.groups, encoders, spec.name) if self.heads or self.pcgrad else None

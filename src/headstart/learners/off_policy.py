@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from headstart.envs.goals import DESIRED
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
@@ -170,6 +171,8 @@ def _update(
         agent, judge = carry
         sample_key, learn_key, transform_key, reference_key = jax.random.split(key, 4)
         window = _mixed(replay, hooks, learner, sample_key)
+        if hooks.hindsight is not None and hooks.hindsight.latent:
+            window = hooks.hindsight.judged(window, agent.policy.encoders.by_group[DESIRED])
         batch = learner.batch(window)
         judged: dict[str, Array] = {}
         if hooks.transform is not None:

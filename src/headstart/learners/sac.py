@@ -188,18 +188,24 @@ class SAC:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are discrete, an observation is an image, a window is
-                longer than what is kept, or all of `total` steps would be random.
+            HeadstartError: the actions are discrete, an observation is an image that is not read by
+                codes, a window is longer than what is kept, or all of `total` steps would be
+                random.
         """
-        if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
+        if spec.actions.discrete:
             raise HeadstartError(
-                f"SAC takes vectors and continuous actions, and {spec.name} has observations that "
-                f"are {', '.join(map(str, spec.groups.values()))}, and actions that are "
+                f"SAC takes continuous actions, and {spec.name} has actions that are "
                 f"{spec.actions}: use learner.algorithm ppo or dqn"
             )
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
         privileged = privileged_encoders(spec, "identity", key)
+        if trained := {**encoders.learned_part, **privileged.learned_part}:
+            codes = ", ".join(f'"{group}=codes"' for group in trained)
+            raise HeadstartError(
+                f"SAC trains no encoders, and {spec.name} has observations that are images: read "
+                f"them by codes, as learner.encoders = [{codes}], or use learner.algorithm ppo"
+            )
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
         own = remembers(encoders.size, act, self.memory_size, memory_keys[0])

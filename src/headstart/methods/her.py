@@ -34,7 +34,9 @@ class Her(FineTuning):
     """Of what is learned from, how much is told another goal."""
     clipped: bool = True
     """Whether Q is held within what returns can be."""
-
+    latent: bool = False
+    """Whether a step is worth how near it leads to the goal in codes of goals, those through which
+    the policy reads them, and not what the environment pays."""
     curriculum: Rule = "none"
     """Which goals are drawn more often than the source says: those at the frontier (success near
     one half), those with more failures, those with more progress, or, to be even, those that have
@@ -48,7 +50,7 @@ class Her(FineTuning):
     def training(self) -> Method:
         return Her(
             steps=self.steps, strategy=self.strategy, share=self.share, clipped=self.clipped,
-            curriculum=self.curriculum, learner=self.learner,
+            latent=self.latent, curriculum=self.curriculum, learner=self.learner,
         )  # fmt: skip
 
     def requires(self) -> Requirements:
@@ -68,7 +70,7 @@ class Her(FineTuning):
         goals = spec.goals
         if goals is None:
             return None
-        return Hindsight(goals, spec.horizon, self.strategy, self.share, self.clipped)
+        return Hindsight(goals, spec.horizon, self.strategy, self.share, self.clipped, self.latent)
 
     def pretrain(self, source: Source, target: Target, key: PRNGKeyArray) -> Knowledge:
         if self.pretrained:

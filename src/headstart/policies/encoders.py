@@ -37,6 +37,8 @@ class AbstractEncoder(eqx.Module):
     """Under which name it is carried over, if there is anything to carry."""
     learned: ClassVar[bool] = False
     """Whether the learner's gradient changes it."""
+    common: ClassVar[bool] = False
+    """Whether groups of one shape are read by the same one."""
 
     @property
     @abstractmethod
@@ -227,6 +229,7 @@ ENCODERS = Registry(
         "statistics": "headstart.policies.encoders:Statistics",
         "convolutions": "headstart.policies.encoders:Convolutions",
         "small-convolutions": "headstart.policies.encoders:SmallConvolutions",
+        "codes": "headstart.policies.codes:Codes",
     },
     needs=("size", "layers", "merge", "part", "learned"),
 )
@@ -286,12 +289,24 @@ class Encoders(eqx.Module):
         self, obs: Mapping[str, Shaped[Array, "time env ..."]], weight: Float[Array, " n"]
     ) -> "Encoders":
         """The encoders after `obs` was seen, weighted row by row."""
-        return Encoders(
-            {
-                name: e.merge(obs[name].reshape(weight.size, *obs[name].shape[2:]), weight)
-                for name, e in self.by_group.items()
-            }
-        )
+        merged: dict[str, AbstractEncoder] = {}
+        for name, encoder in self.by_group.items():
+            if name not in merged:
+                alike = self._read_by(name, obs)
+                seen = [obs[n].reshape(weight.size, *obs[n].shape[2:]) for n in alike]
+                every = jnp.concatenate(seen), jnp.tile(weight, len(alike))
+                merged |= dict.fromkeys(alike, encoder.merge(*every))
+        return Encoders(merged)
+
+    def _read_by(self, name: str, obs: Mapping[str, Array]) -> list[str]:
+        """The groups that are read by the same encoder as this one."""
+        encoder = self.by_group[name]
+        return [
+            n
+            for n, e in self.by_group.items()
+            if n == name
+            or (encoder.common and type(e) is type(encoder) and obs[n].shape == obs[name].shape)
+        ]
 
 
 def privileged_encoders(spec: EnvSpec, vectors: str, key: PRNGKeyArray) -> Encoders:
@@ -336,13 +351,16 @@ def encoders_for(
             f"{ACTION_MASK} tells which actions there are, and is read as it is: leave it out of "
             "learner.encoders"
         )
-    kinds = {name: named.get(name, usual[name]) for name in sorted(read)}
-    return Encoders(
-        {
-            name: built(kind, spec.groups[name], key if i == 0 else jax.random.fold_in(key, i))
-            for i, (name, kind) in enumerate(kinds.items())
-        }
-    )
+    made: dict[str, AbstractEncoder] = {}
+    shared: dict[Any, AbstractEncoder] = {}
+    for i, name in enumerate(sorted(read)):
+        kind, group = named.get(name, usual[name]), spec.groups[name]
+        one = shared.get((kind, group.shape))
+        one = built(kind, group, jax.random.fold_in(key, i) if i else key) if one is None else one
+        made[name] = one
+        if one.common:
+            shared[kind, group.shape] = one
+    return Encoders(made)
 
 
 def built(kind: str, group: Group, key: PRNGKeyArray) -> AbstractEncoder:

@@ -26,6 +26,12 @@ MAZE = {
     "tau": 0.02, "learning_rate": 1e-3,
 }  # fmt: skip
 LONG = {"steps": 80_000}
+CAMERA = {
+    "algorithm": "sac", "hidden": [128, 128], "batch_size": 128, "num_envs": 16,
+    "rollout_length": 8, "learning_starts": 1000, "updates_per_step": 0.25, "learning_rate": 1e-3,
+    "discount": 0.95, "tau": 0.02, "encoders": ["observation=codes", "desired_goal=codes"],
+}  # fmt: skip
+SEEN = {"steps": 40_000}
 FRONTIER, FAILURES = "her:curriculum=frontier", "her:curriculum=failures"
 ROBOT = {
     "algorithm": "sac", "batch_size": 256, "learning_rate": 1e-3, "discount": 0.95, "tau": 0.05,
@@ -40,6 +46,16 @@ PUSHER = {
 }  # fmt: skip
 
 PROBLEMS = (
+    TransferProblem(
+        name="puck",
+        description="A puck to be moved to where a picture has it, by codes of pictures",
+        source=Domain("puck"),
+        target=Domain("puck"),
+        access=Access(shots=(0,)),
+        episodes=64,
+        learner=CAMERA,
+        methods={"source-only": SEEN, "her": SEEN, "her:latent=true": SEEN},
+    ),
     TransferProblem(
         name="bit-flip",
         description="Fifteen bits to be flipped to any goal, which random actions never meet",
