@@ -424,19 +424,37 @@ def _scanned(
     count: Any,
 ) -> tuple[Running, TimeStep, PyTree, Scanned]:
     everyone = jnp.ones(len(running.over), bool)
+    shapes = {name: x.shape for name, x in told.obs.items()}
 
     def one(carry, t):
-        running, told, memory = carry
+        running, flat, told, memory = carry
+        told = told._replace(obs=_shaped(flat, shapes))
         action, memory = act(policy, told, memory, key, t)
         step_key = jax.random.fold_in(own_key, count + t)
         step: Any  # of traced arrays
         running, step = _advanced(view, True, running, action, everyone, draws[t], step_key)
-        seen = Scanned(told.obs, action, *step[:4])
-        told = TimeStep(step.obs, action, step.reward, step.terminated | step.truncated)
-        return (running, told, memory), seen
+        next_obs = _flat(step.next_obs)
+        seen = Scanned(flat, action, step.reward, next_obs, step.terminated, step.truncated)
+        told = TimeStep({}, action, step.reward, step.terminated | step.truncated)
+        return (running, _flat(step.obs), told, memory), seen
 
-    carry, columns = jax.lax.scan(one, (running, told, memory), jnp.arange(len(draws)))
-    return *carry, columns
+    start = running, _flat(told.obs), told._replace(obs={}), memory
+    carry, columns = jax.lax.scan(one, start, jnp.arange(len(draws)))
+    running, flat, told, memory = carry
+    every = {name: (len(draws), *shape) for name, shape in shapes.items()}
+    obs, next_obs = (_shaped(groups, every) for groups in (columns.obs, columns.next_obs))
+    columns = columns._replace(obs=obs, next_obs=next_obs)
+    return running, told._replace(obs=_shaped(flat, shapes)), memory, columns
+
+
+def _flat(obs: dict[str, Array]) -> dict[str, Array]:
+    """Groups as single rows of numbers: XLA moves small images number by number, at a fifth of the
+    speed."""
+    return {name: x.reshape(-1) for name, x in obs.items()}
+
+
+def _shaped(obs: dict[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    return {name: x.reshape(shapes[name]) for name, x in obs.items()}
 
 
 def element(space: spaces.Space[Any], action: Array) -> Array:
