@@ -66,7 +66,7 @@ def test_of_three_each_meets_the_others_in_any_order():
 
 
 def two_losses(theta):
-    """The paper's valley: what lowers one raises the other, and the ground is steep between them."""
+    """The paper's valley: what lowers one raises the other, and its walls are steep."""
     first, second = theta[0] / 2, jnp.tanh(theta[1])
     apart = jnp.abs(jnp.stack([first + second, first - second + 2]))
     return jnp.array([20.0, 25.0]) * jnp.log(jnp.maximum(apart, 5e-6))
