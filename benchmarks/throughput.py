@@ -2,6 +2,7 @@
 
     python benchmarks/throughput.py            ppo, sac, worlds and skills
     python benchmarks/throughput.py games      needs the extra minatar
+    python benchmarks/throughput.py hindsight  updates in hindsight and without
     python benchmarks/throughput.py darc       a whole run, minutes
 
 Peers take part if they are installed.
@@ -18,7 +19,7 @@ headstart.prepare_jax()
 
 UNIT = {
     "ppo": "steps/s", "sac": "updates/s", "worlds": "steps/s", "skills": "updates/s",
-    "games": "steps/s",
+    "games": "steps/s", "hindsight": "updates/s",
 }  # fmt: skip
 USUAL = "ppo", "sac", "worlds", "skills"
 
@@ -28,7 +29,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="*", default=USUAL, help="ppo, sac, worlds, skills, games, darc"
+        "what", nargs="*", default=USUAL, help="ppo, sac, worlds, skills, games, hindsight, darc"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each contestant, in all")
@@ -62,7 +63,7 @@ def main() -> None:
         for name, value in numbers["per_second"].items():
             ratio = numbers.get("ours_over", {}).get(name)
             beside = f"   ours / it {ratio:5.2f}" if ratio else ""
-            print(f"{what:<7}{name:<38}{value:12,.0f} {UNIT[what]}{beside}")
+            print(f"{what:<11}{name:<38}{value:12,.0f} {UNIT[what]}{beside}")
     print(f"peak memory of this process {peak:.0f} MB")
 
 
