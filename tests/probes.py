@@ -626,6 +626,28 @@ class Reach(gymnasium.Env):
         return {"observation": self.at, "achieved_goal": self.at, "desired_goal": self.goal}
 
 
+class NumberedReach(Reach):
+    """Whose places are numbers to choose from."""
+
+    observation_space = spaces.Dict({n: spaces.Discrete(11) for n in Reach.observation_space})
+
+    def compute_reward(self, achieved, desired, info):
+        return -1.0 * (np.reshape(achieved, -1) != np.reshape(desired, -1))
+
+    def compute_terminated(self, achieved, desired, info):
+        return bool(np.all(np.asarray(achieved) == desired))
+
+    def _obs(self):
+        return {name: int(at[0]) + 5 for name, at in super()._obs().items()}
+
+    def step(self, action):
+        self.at = np.clip(self.at + (1 if action else -1), -5, 5)
+        self.age += 1
+        seen = self._obs()
+        met = seen["achieved_goal"] == seen["desired_goal"]
+        return seen, -1.0 * (not met), met, self.age >= 6, {}
+
+
 class SeenReach(Reach):
     """Observed as bars of light, and so are goals."""
 

@@ -141,6 +141,18 @@ def test_rewards_and_ends_are_those_that_the_environment_would_have_given(strate
     assert 0.1 < met.mean() < 0.9
 
 
+@pytest.mark.parametrize("kind", ["Reach", "NumberedReach", "SeenReach"])
+def test_goals_of_any_kind_are_worth_what_their_environment_says(kind):
+    """Vectors, choices and images, of which rows `[time, batch]` are asked for at once."""
+    running = envs.start(Domain(f"probes:{kind}"), 4, 0)
+    policy = UniformPolicy(running.spec.actions)
+    rollout, _ = unroll(policy, running, begin(policy, running), 24, jax.random.key(0))
+    steps = jax.tree.map(jnp.asarray, rollout.steps)
+    found = running.spec.goals.reward(steps.next_obs[ACHIEVED], steps.next_obs[DESIRED])
+    np.testing.assert_array_equal(found, steps.reward)
+    assert 0 < np.mean(np.asarray(found) == 0) < 1
+
+
 def test_an_end_for_another_reason_stays_one():
     window = jax.tree.map(lambda x: jnp.asarray(x[:1]), line())
     fallen = window._replace(terminated=jnp.ones((1, 2), bool))

@@ -74,7 +74,7 @@ def test_the_clipped_surrogate_and_its_gradient_by_hand(ratio, advantage, loss, 
     one = jnp.ones(1)
 
     def surrogate(log_ratio):
-        return clipped_surrogate(log_ratio, advantage * one, one, 0.2)
+        return clipped_surrogate(log_ratio, advantage * one, one, 0.2, one.sum())
 
     log_ratio = jnp.log(ratio * one)
     (value, share), gradient = jax.value_and_grad(surrogate, has_aux=True)(log_ratio)
@@ -86,7 +86,7 @@ def test_the_clipped_surrogate_and_its_gradient_by_hand(ratio, advantage, loss, 
 def test_the_surrogate_is_a_weighted_mean():
     log_ratio = jnp.log(jnp.array([1.5, 0.9, 2.0]))
     advantage, weight = jnp.array([2.0, -1.0, 5.0]), jnp.array([1.0, 3.0, 0.0])
-    loss, outside = clipped_surrogate(log_ratio, advantage, weight, 0.2)
+    loss, outside = clipped_surrogate(log_ratio, advantage, weight, 0.2, weight.sum())
     assert float(loss) == pytest.approx((-2.4 + 3 * 0.9) / 4, rel=1e-5)
     assert float(outside) == 0.25
 

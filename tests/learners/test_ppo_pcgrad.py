@@ -24,12 +24,13 @@ FORCES = mixture([Domain("runner"), Domain("navigation")], shows=["task"])
 
 
 def update(ppo, domain, whole):
-    """What one update on the same rollout makes of a fresh agent: leaves, and the log."""
+    """What one update on the same rollout makes of a fresh agent: leaves, and the log. Whole
+    episodes have weights: only one of the policy's."""
     running = envs.start(domain, 8, 0)
     state = replace(ppo, pcgrad=True).init(running.spec, KEY)
     policy = ppo.behaviour(state, START)
     if whole:
-        rollout = ppo.arranged(episodes(policy, running, key=KEY))
+        rollout = ppo.arranged(episodes(policy, running, key=KEY), np.float32([2] + [0] * 7))
     else:
         rollout = unroll(policy, running, begin(policy, running), 16, KEY)[0]
     state, log = ppo.update(state, rollout, START, NO_HOOKS, KEY)
@@ -59,7 +60,7 @@ def test_what_two_tasks_want_of_one_policy_is_projected_by_hand():
     """One wants the shared action up, and the other down, and each something of its own: with
     weights ¾ and ¼ gradients (−¾, ·) and (¼, ·), of which neither goes against the other."""
     ups = jnp.array([1.0, 1.0, 1.0, -1.0])
-    own = jnp.array([0, 0, 0, 1])
+    task = jnp.array([0, 0, 0, 1])
 
     class Seen(module.Samples):
         pass
@@ -67,19 +68,22 @@ def test_what_two_tasks_want_of_one_policy_is_projected_by_hand():
     nothing = jnp.zeros(4)
     samples = Seen(
         None, None, nothing, nothing, (), nothing, nothing, ups, nothing,
-        jnp.ones(4), jnp.ones(4), None, jax.nn.one_hot(own, 2),
+        jnp.ones(4), jnp.ones(4), None, jax.nn.one_hot(task, 2),
     )  # fmt: skip
 
-    def loss(learned, s, key):
+    def loss(learned, s, key, among=None):
+        """With a bonus that is of no task."""
         shared, of_task = learned[0][0]
-        mean, _ = clipped_surrogate(shared + of_task[own], s.advantage, s.weight, 0.2)
-        return mean, {"policy_loss": mean, "kl": s.weight.sum() / 4}
+        weight = s.weight if among is None else among * s.weight
+        mean, _ = clipped_surrogate(shared + of_task[task], s.advantage, weight, 0.2, jnp.float32(4))
+        return mean + (3 * shared if among is None else 0.0), {"policy_loss": mean}
 
     learned = ((jnp.zeros(()), jnp.zeros(2)),), None
     (gradient, _), log = module._surgery(loss, learned, samples, KEY)
     first, second = np.array([-0.75, -0.75, 0.0]), np.array([0.25, 0.0, 0.25])
     kept = first - first @ second / (second @ second) * second
     kept += second - first @ second / (first @ first) * first
+    kept += np.array([3.0, 0.0, 0.0])
     np.testing.assert_allclose(np.hstack([gradient[0][0], gradient[0][1]]), kept, atol=1e-6)
     np.testing.assert_allclose(log["policy_loss"], -0.5, atol=1e-6)
 

@@ -58,6 +58,18 @@ def test_the_last_layers_are_fresh_and_the_first_as_they_were(name, layers):
             np.testing.assert_array_equal(old, now)
 
 
+def test_codes_of_images_are_kept():
+    seen = EnvSpec("seen", {"pixels": Group((6, 6, 2), "image")}, Actions((1,)), 10)
+    sac = SAC(hidden=(8,), num_envs=2, learning_starts=0, encoders=("pixels=codes",))
+    state = sac.init(seen, jax.random.key(0), total=10_000)
+    after = with_fresh_layers(sac, state, seen, 1, jax.random.key(5))
+    old, now = (s.policy.encoders.by_group["pixels"] for s in (state, after))
+    for x, y in zip(*map(jax.tree.leaves, (old, now)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    actors = [s.policy.actor.network.weights[-1] for s in (state, after)]
+    assert (actors[0] != actors[1]).any()
+
+
 @pytest.mark.parametrize("layers", [1, 9])
 def test_a_temperature_that_is_learned_starts_again_with_them(layers):
     """Held to what another policy was held to, nothing is learned: after many steps on few

@@ -360,7 +360,7 @@ def test_what_it_cannot_act_in_is_refused():
 
 def test_images_are_read_by_codes_or_refused():
     seen = EnvSpec("seen", {"pixels": Group((24, 24, 3), "image")}, Actions((1,)), 10)
-    with pytest.raises(HeadstartError, match=r'read .*learner.encoders = \["pixels=codes"\]'):
+    with pytest.raises(HeadstartError, match=r'and pixels of seen .* \["pixels=codes"\]'):
         SMALL.init(seen, jax.random.key(0))
     state = replace(SMALL, encoders=("pixels=codes",)).init(seen, jax.random.key(0))
     assert state.policy.encoders.size == 8

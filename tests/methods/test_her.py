@@ -1,5 +1,7 @@
 """Hindsight where there are goals, and plain learning where there are none."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -73,10 +75,17 @@ def test_codes_that_the_gradient_changes_do_not_judge(tmp_path):
         name="seen", source=Domain("probes:SeenReach"), target=Domain("probes:SeenReach"),
         episodes=4, learner=dqn, methods={"her": {"steps": 160, "latent": True}},
     )  # fmt: skip
-    job = make_job(seen, "her", 0, tmp_path)
+    with pytest.raises(HeadstartError, match="desired_goal is read through, and DQN trains that"):
+        make_job(seen, "her", 0, tmp_path)
+    blank = replace(seen, learner=dqn | {"encoders": ["desired_goal=blank"]})
+    with pytest.raises(HeadstartError, match="desired_goal is read through, and DQN reads nothing"):
+        make_job(blank, "her", 0, tmp_path)
+    coded = dqn | {"encoders": ["observation=codes", "desired_goal=codes"]}
+    job = make_job(replace(seen, learner=coded), "her", 0, tmp_path)
     prepare(job, resume=False)
-    with pytest.raises(HeadstartError, match="desired_goal is read through what DQN changes"):
-        run(job)
+    run(job)
+    policy = policy_from(Knowledge.load(job.folder / "adapted"))
+    assert policy.encoders.by_group["observation"].count > 0
 
 
 def test_a_source_that_is_no_goal_is_refused(tmp_path):

@@ -44,7 +44,7 @@ class Goals(ABC):
 
 @dataclass(frozen=True)
 class Near(Goals):
-    """A goal is achieved within a distance of it, and a step is worth one of two numbers."""
+    """A goal, a vector, is achieved within a distance of it; a step is worth one of two numbers."""
 
     tolerance: float
     """In the goals' own unit."""

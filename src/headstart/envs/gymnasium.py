@@ -17,7 +17,7 @@ import numpy as np
 from headstart.envs.environment import UNLIMITED, Engine, HostEnvironment, Reading, told_success
 from headstart.envs.goals import ACHIEVED, DESIRED, Asked, Goals
 from headstart.envs.reach import apply, as_value, check_reached, how_to_declare
-from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_plain
+from headstart.envs.spec import Obs, action_for, actions_of, grouped, groups_of, is_image, is_plain
 from headstart.errors import HeadstartError
 from headstart.problem.parameter import Parameter
 
@@ -128,7 +128,7 @@ def _goals(name: str, env: gymnasium.Env[Any, Any]) -> Goals | None:
             "place of two rewards [2]: let it compute many at once"
         )
     ends = ended is not None and bool(np.all(ended(two[0], two[0], {})))
-    axes = np.ndim(two) - 1
+    axes = 3 if is_image(space[DESIRED]) else 1
     return Asked(lambda achieved, goal: reward(achieved, goal, {}), axes, ends=ends)
 
 

@@ -165,7 +165,7 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
             for inner, group in groups_of(name, part).items()
         }
     if isinstance(space, spaces.Box):
-        if _is_image(space):
+        if is_image(space):
             return {"pixels": Group(space.shape, "image")}
         return {"state": Group((int(np.prod(space.shape)),))}
     if isinstance(space, spaces.Discrete):
@@ -184,7 +184,7 @@ def groups_of(name: str, space: spaces.Space[Any]) -> dict[str, Group]:
 def is_plain(space: spaces.Space[Any]) -> bool:
     """Whether observations of this space are one array, which is already its only group."""
     flat = isinstance(space, spaces.Box) and len(space.shape) == 1
-    return flat or _is_image(space)
+    return flat or is_image(space)
 
 
 def grouped(
@@ -203,7 +203,7 @@ def grouped(
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         index = xp.asarray(obs) - xp.asarray(space.start)
         return {"state": index.astype(np.int32).reshape(flat)}
-    if _is_image(space):
+    if is_image(space):
         if xp is np and np.asarray(obs).dtype.kind not in "iu":
             raise TypeError(f"an image of bytes is declared, and got {np.asarray(obs).dtype}")
         return {"pixels": xp.asarray(obs, np.uint8)}
@@ -362,7 +362,8 @@ def _check_named(
         )
 
 
-def _is_image(space: spaces.Space[Any]) -> bool:
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Whether it is of bytes `[height, width, channels]`."""
     return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
 
 

@@ -17,10 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from headstart.envs.goals import ACHIEVED, DESIRED, Goals
-from headstart.errors import HeadstartError
 from headstart.experience.replay import Places, Replay
 from headstart.experience.transition import Transition
-from headstart.policies.encoders import AbstractEncoder, Encoders
+from headstart.policies.encoders import AbstractEncoder
 
 Strategy = Literal["future", "final", "episode", "random"]
 STRATEGIES = get_args(Strategy)
@@ -73,16 +72,6 @@ class Hindsight:
             truncated = truncated | (window.terminated & ~terminated)
         obs, next_obs = (groups | {DESIRED: wanted} for groups in (window.obs, window.next_obs))
         return Transition(obs, window.action, reward, next_obs, terminated, truncated)
-
-    def check(self, encoders: Encoders, who: str) -> None:
-        """Raises:
-        HeadstartError: goals would be judged by what the gradient of `who` changes.
-        """
-        if self.latent and encoders.by_group[DESIRED].learned:
-            raise HeadstartError(
-                f"latent judges goals by codes, and {DESIRED} is read through what {who} changes: "
-                f'read it by codes, as learner.encoders = ["{DESIRED}=codes"]'
-            )
 
     def judged(self, window: Transition, encoder: AbstractEncoder) -> Transition:
         """The window, where a step is worth less the further from its goal it leads, as codes of

@@ -156,11 +156,12 @@ class CRL:
                 f"CRL learns to reach goals, and {spec.name} has none: use an environment that "
                 "observes achieved_goal and desired_goal, such as point-maze"
             )
+        instead = "dqn" if spec.actions.discrete else "sac"
         if spec.actions.discrete or any(g.kind == "image" for g in spec.groups.values()):
             raise HeadstartError(
                 f"CRL takes vectors and continuous actions, and {spec.name} has observations that "
                 f"are {', '.join(map(str, spec.groups.values()))}, and actions that are "
-                f"{spec.actions}: use dqn with the method her"
+                f"{spec.actions}: use {instead} with the method her"
             )
         encoder_key, actor_key, action_key, goal_key = jax.random.split(key, 4)
         encoders = encoders_for(spec, "identity", (), encoder_key)

@@ -152,8 +152,7 @@ class DQN:
         """A fresh agent for a domain of this spec.
 
         Raises:
-            HeadstartError: the actions are not one choice, goals are judged by codes and not read
-                by them, or all of `total` steps would be random.
+            HeadstartError: the actions are not one choice, or all of `total` steps would be random.
         """
         if not spec.actions.discrete or spec.actions.shape:
             raise HeadstartError(
@@ -162,8 +161,6 @@ class DQN:
             )
         encoder_key, actor_key, auxiliary_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
-        if hooks.hindsight is not None:
-            hooks.hindsight.check(encoders, "DQN")
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = GreedyActor(encoders.size, spec.actions, self.hidden, actor_key)
         heads = heads_for(spec.groups, encoders, spec.name) if self.heads or self.pcgrad else None
@@ -314,7 +311,9 @@ class DQN:
             step = tuple(scaled(s, rate) for s, rate in zip(cast(Any, step), rates, strict=True))
         moved: PyTree = optax.apply_updates(trained, step)  # pyright: ignore
         policy = with_learned_parts(agent.policy, moved)
-        slow: PyTree = optax.incremental_update(policy, agent.slow_policy, self.tau)  # pyright: ignore
+        slow_parts = learned_parts(agent.slow_policy)
+        slow_parts = optax.incremental_update(moved, slow_parts, self.tau)
+        slow = with_learned_parts(agent.slow_policy, slow_parts)
         judge = None if auxiliary is None else auxiliary.updated(agent.auxiliary, gradient[1])
         return DQNAgent(policy, slow, opt_state, judge, agent.popart), log
 

@@ -92,7 +92,8 @@ class Imitation:
         """A student that knows nothing yet, with room for what it sees in `total` steps.
 
         Raises:
-            HeadstartError: actions are not choices, or it is not said how long it learns.
+            HeadstartError: actions are not choices, codes are to be read, which it does not train,
+                or it is not said how long it learns.
         """
         if not spec.actions.discrete:
             raise HeadstartError("imitation is of discrete actions: use another learner")
@@ -103,6 +104,11 @@ class Imitation:
             )
         actor_key, encoder_key, judge_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, encoder_key)
+        if any(encoder.common for encoder in encoders.by_group.values()):
+            raise HeadstartError(
+                "imitation trains no codes: leave them out of learner.encoders, and images are "
+                "read through convolutions"
+            )
         memory = NoMemory(encoders.size, spec.actions.width, 0, key)
         actor = CategoricalActor(encoders.size, spec.actions, self.hidden, actor_key)
         policy = policy_for(spec, actor, encoders, memory)

@@ -484,9 +484,11 @@ def _loss(
     learned: tuple[PyTree, PyTree],
     s: Samples,
     key: PRNGKeyArray,
+    task: Array | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """PPO's loss of its parts, and an auxiliary's of its own, on some samples; `policy` is for what
-    is not trained."""
+    is not trained. With `task`, 1 where a sample is of it and 0 elsewhere: its part of the loss,
+    without what is of no task, which are the entropy's bonus, anchors and auxiliaries."""
     parts, parameters = learned
     (actor, memory), (critic_memory, critic), encoding = parts
     encoders = policy.encoders.updated(encoding)
@@ -500,14 +502,17 @@ def _loss(
     log_prob, entropy = actor.log_prob_and_entropy(x, s.action)
     # Where the weight is 0 nothing holds the ratio, and 0 · ∞ is not 0.
     log_ratio = jnp.where(s.weight > 0, log_prob - s.log_prob, 0.0)
-    policy_loss, clipped = clipped_surrogate(log_ratio, s.advantage, s.weight, ppo.clip_eps)
+    weight, valid = (s.weight, s.valid) if task is None else (task * s.weight, task * s.valid)
+    total = jnp.maximum(s.weight.sum(), 1.0)
+    policy_loss, clipped = clipped_surrogate(log_ratio, s.advantage, weight, ppo.clip_eps, total)
     judged = features
     if s.privileged is not None:
         judged = jnp.concatenate([features, s.privileged], axis=-1)
     remembered, _ = critic_memory.unroll(judged, s.last_action, s.begins, critics)
     error = critic(remembered)[..., 0] - s.value
-    value_loss = 0.5 * (s.valid * error**2).sum() / jnp.maximum(s.valid.sum(), 1.0)
-    total = jnp.maximum(s.weight.sum(), 1.0)
+    value_loss = 0.5 * (valid * error**2).sum() / jnp.maximum(s.valid.sum(), 1.0)
+    if task is not None:
+        return policy_loss + value_loss, {}
     log = {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
@@ -533,23 +538,19 @@ def _loss(
 def _surgery(
     loss: Any, learned: tuple[PyTree, PyTree], s: Samples, key: PRNGKeyArray
 ) -> tuple[tuple[Any, PyTree], Metrics]:
-    """The gradient where no task's goes against another's, and the log of all samples."""
-    loss_key, key = jax.random.split(key)
-    total = jnp.maximum(s.weight.sum(), 1.0)
+    """The gradient of a loss, where that of a task's part is projected if it goes against
+    another's; and the log."""
+    (gradient, judge), log = jax.grad(loss, has_aux=True)(learned, s, key)
 
-    def part(learned: tuple[PyTree, PyTree], own: Array) -> tuple[Array, Metrics]:
-        """A task's part of the loss."""
-        of_task = s._replace(weight=own * s.weight, valid=own * s.valid)
-        share = of_task.weight.sum() / total
-        mean, log = loss(learned, of_task, loss_key)
-        return share * mean, {k: share * x for k, x in log.items()}
+    def part(learned: tuple[PyTree, PyTree], task: Array) -> tuple[Array, Metrics]:
+        return loss(learned, s, key, task)
 
     assert s.task is not None
-    (gradients, judges), logs = by_task(part, learned, jnp.ones_like(s.weight), s.task)
-    keys = jax.random.split(key, len(gradients))
-    gradient = tuple(projected(g, k) for g, k in zip(gradients, keys, strict=True))
-    judge, log = jax.tree.map(lambda x: x.sum(0), (judges, logs))
-    return (gradient, judge), log
+    (gradients, _), _ = by_task(part, learned, jnp.ones_like(s.weight), s.task)
+    keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
+    agreed = tuple(projected(g, k) for g, k in zip(gradients, keys, strict=True))
+    changed = jax.tree.map(lambda g, each, a: g - each.sum(0) + a, gradient, gradients, agreed)
+    return (changed, judge), log
 
 
 def clipped_surrogate(
@@ -557,12 +558,13 @@ def clipped_surrogate(
     advantage: Float[Array, "..."],
     weight: Float[Array, "..."],
     clip_eps: float,
+    total: Float[Array, ""],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """−E[min(ρ A, clip(ρ, 1 − ε, 1 + ε) A)], weighted, and the share of ratios outside the clip."""
+    """−Σ w min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), and the weight of ratios outside the clip, both over
+    `total`, which is the sum of all weights."""
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1 - clip_eps, 1 + clip_eps)
     gain = jnp.minimum(ratio * advantage, clipped * advantage)
-    total = jnp.maximum(weight.sum(), 1.0)
     outside = (weight * (jnp.abs(ratio - 1) > clip_eps)).sum() / total
     return -(weight * gain).sum() / total, outside
 

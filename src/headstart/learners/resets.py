@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from headstart.envs.spec import EnvSpec
 from headstart.learners.learner import Learner, State
+from headstart.policies.encoders import AbstractEncoder
 from headstart.policies.networks import MLP
 from headstart.pytree import PyTree
 
@@ -42,7 +43,7 @@ def with_fresh_layers(
         _joined(leaf, next(fresh), layers) if _restarts(path, leaf) else leaf
         for path, leaf in _leaves(state)
     ]
-    return jax.tree.unflatten(jax.tree.structure(state, is_leaf=_is_network), changed)
+    return jax.tree.unflatten(jax.tree.structure(state, is_leaf=_is_whole), changed)
 
 
 def _restarts(path: tuple[Any, ...], leaf: Any) -> bool:
@@ -60,7 +61,12 @@ def _joined(old: Any, new: Any, layers: int) -> Any:
 
 
 def _leaves(tree: PyTree) -> list[tuple[tuple[Any, ...], Any]]:
-    return jax.tree.leaves_with_path(tree, is_leaf=_is_network)
+    return jax.tree.leaves_with_path(tree, is_leaf=_is_whole)
+
+
+def _is_whole(x: Any) -> bool:
+    """A network, or an encoder, which is kept with all that is in it."""
+    return _is_network(x) or isinstance(x, AbstractEncoder)
 
 
 def _is_network(x: Any) -> bool:

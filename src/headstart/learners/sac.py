@@ -200,11 +200,11 @@ class SAC:
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
         privileged = privileged_encoders(spec, "identity", key)
-        if trained := {**encoders.learned_part, **privileged.learned_part}:
-            codes = ", ".join(f'"{group}=codes"' for group in trained)
+        if trained := [*encoders.learned_part, *privileged.learned_part]:
             raise HeadstartError(
-                f"SAC trains no encoders, and {spec.name} has observations that are images: read "
-                f"them by codes, as learner.encoders = [{codes}], or use learner.algorithm ppo"
+                f"SAC trains no encoders, and {', '.join(trained)} of {spec.name} would be read "
+                "through such: read images by codes, as learner.encoders = "
+                f'["{trained[0]}=codes"], or use learner.algorithm ppo'
             )
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import PRNGKeyArray
 
 from headstart.configuration import require
+from headstart.envs.goals import DESIRED
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
 from headstart.experience.curriculum import Rule, curriculum
@@ -20,7 +21,7 @@ from headstart.experience.source import Source, Target
 from headstart.knowledge import Knowledge
 from headstart.learners.train import train
 from headstart.methods.method import Method, Requirements
-from headstart.methods.recipe import FineTuning
+from headstart.methods.recipe import FineTuning, encoders_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,16 @@ class Her(FineTuning):
             raise HeadstartError(
                 f"hindsight tells other goals, and {spec.name} has none: use an environment that "
                 "observes achieved_goal and desired_goal, such as bit-flip"
+            )
+        if not self.latent:
+            return
+        encoder = encoders_in(spec, self.learner)[DESIRED]
+        if encoder.learned or not encoder.size:
+            does = "trains that" if encoder.size else "reads nothing"
+            raise HeadstartError(
+                f"latent judges goals by what {DESIRED} is read through, and "
+                f"{type(self.learner).__name__} {does}: "
+                f'read it by codes, as learner.encoders = ["{DESIRED}=codes"]'
             )
 
     def hindsight(self, spec: EnvSpec) -> Hindsight | None:

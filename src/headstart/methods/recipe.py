@@ -34,6 +34,7 @@ from headstart.learners.train import Collector
 from headstart.methods.method import Method, Moves, Requirements, remembers, trusted
 from headstart.methods.pretrained import Pretrained
 from headstart.policies.actors import LOG_STD_RATE, AbstractActor, GaussianActor
+from headstart.policies.encoders import AbstractEncoder
 from headstart.policies.networks import rows
 from headstart.policies.policy import ActorPolicy, Watched, policy_from
 from headstart.problem.domain import Domain
@@ -293,12 +294,17 @@ class FineTuning(Method):
 
 def learned_in(spec: EnvSpec, learner: Learner) -> tuple[str, ...]:
     """A learner's parts, without those that it has for other observations than these."""
-    begun = jax.eval_shape(lambda key: learner.policy(learner.init(spec, key)), jax.random.key(0))
-    seeing = {encoder.part for encoder in begun.encoders.by_group.values()}
+    seeing = {encoder.part for encoder in encoders_in(spec, learner).values()}
     if PRIVILEGED in spec.groups and learner.on_policy:  # others' critics read it as it is
         seeing.add("statistics")
     absent = {"statistics", "encoder"} - seeing
     return tuple(part for part in learner.parts if part not in absent)
+
+
+def encoders_in(spec: EnvSpec, learner: Learner) -> dict[str, AbstractEncoder]:
+    """What a learner's policy would read each group of these observations through."""
+    begun = jax.eval_shape(lambda key: learner.policy(learner.init(spec, key)), jax.random.key(0))
+    return begun.encoders.by_group
 
 
 def parsed(rates: Sequence[str]) -> dict[str, float]:

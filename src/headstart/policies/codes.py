@@ -6,7 +6,7 @@ A variational autoencoder (Kingma and Welling, ICLR 2014, 1312.6114) with N(x̂,
 
 A policy reads μ. Goals that are images are near each other where their codes are (RIG: Nair et al.,
 NeurIPS 2018, 1807.04742). Differs from the paper in: there it is trained before the policy, and
-again from time to time; here by a few gradient steps on every rollout.
+again from time to time; here by a gradient step for every 32 images of a rollout.
 """
 
 # JAX's trees and Optax leave types of theirs unknown.
@@ -68,7 +68,7 @@ class Codes(AbstractEncoder):
     count: Int[Array, ""]
     """Of gradient steps."""
     shape: tuple[int, ...] = eqx.field(static=True)
-    part: ClassVar[str] = "encoder"
+    part: ClassVar[str] = "statistics"
     common: ClassVar[bool] = True
 
     def __init__(self, group: Group, key: PRNGKeyArray):
@@ -100,23 +100,27 @@ class Codes(AbstractEncoder):
         return self.parts.pixels(code).reshape(*code.shape[:-1], *self.shape)
 
     def merge(self, batch: Shaped[Array, "n h w c"], weight: Float[Array, " n"]) -> "Codes":
-        """After a gradient step for every 32 images of `batch`, drawn by their weights."""
-        steps = max(len(batch) // EVERY, 1)
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), self.count), steps)
+        """After a gradient step for every 32 images of `batch` that have a weight, drawn by it."""
+        most = -(-len(batch) // EVERY)
+        due = jnp.ceil((weight > 0).sum() / EVERY).astype(jnp.int32)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), self.count), most)
 
-        def one(carry: tuple[Parts, Any], key: PRNGKeyArray) -> tuple[tuple[Parts, Any], None]:
+        def learned(carry: tuple[Parts, Any], key: PRNGKeyArray) -> tuple[Parts, Any]:
             parts, opt_state = carry
             draw_key, noise_key = jax.random.split(key)
             chosen = jax.random.categorical(draw_key, jnp.log(weight), shape=(BATCH,))
             gradient = jax.grad(loss)(parts, batch[chosen], noise_key)
             step, opt_state = OPTIMISER.update(gradient, opt_state)
-            return (eqx.apply_updates(parts, step), opt_state), None
+            return eqx.apply_updates(parts, step), opt_state
 
-        (parts, opt_state), _ = jax.lax.scan(one, (self.parts, self.opt_state), keys)
-        made = self.parts, self.opt_state, self.count
-        new = parts, opt_state, self.count + steps
-        changed = jax.tree.map(lambda n, o: jnp.where(weight.sum() > 0, n, o), new, made)
-        return eqx.tree_at(lambda s: (s.parts, s.opt_state, s.count), self, changed)
+        def visit(carry: tuple[Parts, Any], turn: tuple[Array, PRNGKeyArray]):
+            i, key = turn
+            return jax.lax.cond(i < due, learned, lambda carry, _: carry, carry, key), None
+
+        turns = jnp.arange(most), keys
+        (parts, opt_state), _ = jax.lax.scan(visit, (self.parts, self.opt_state), turns)
+        new = parts, opt_state, self.count + due
+        return eqx.tree_at(lambda s: (s.parts, s.opt_state, s.count), self, new)
 
 
 def loss(parts: Parts, images: Shaped[Array, "n h w c"], key: PRNGKeyArray) -> Float[Array, ""]:

@@ -355,11 +355,8 @@ def encoders_for(
     shared: dict[Any, AbstractEncoder] = {}
     for i, name in enumerate(sorted(read)):
         kind, group = named.get(name, usual[name]), spec.groups[name]
-        one = shared.get((kind, group.shape))
-        one = built(kind, group, jax.random.fold_in(key, i) if i else key) if one is None else one
-        made[name] = one
-        if one.common:
-            shared[kind, group.shape] = one
+        one = built(kind, group, jax.random.fold_in(key, i) if i else key)
+        made[name] = shared.setdefault((type(one), group.shape), one) if one.common else one
     return Encoders(made)
 
 
