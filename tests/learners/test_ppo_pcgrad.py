@@ -75,7 +75,9 @@ def test_what_two_tasks_want_of_one_policy_is_projected_by_hand():
         """With a bonus that is of no task."""
         shared, of_task = learned[0][0]
         weight = s.weight if among is None else among * s.weight
-        mean, _ = clipped_surrogate(shared + of_task[task], s.advantage, weight, 0.2, jnp.float32(4))
+        mean, _ = clipped_surrogate(
+            shared + of_task[task], s.advantage, weight, 0.2, jnp.float32(4)
+        )
         return mean + (3 * shared if among is None else 0.0), {"policy_loss": mean}
 
     learned = ((jnp.zeros(()), jnp.zeros(2)),), None

@@ -41,6 +41,7 @@ STUDIES = {
     "bit-flip": "Hindsight on bits to be flipped, which random actions never get right",
     "mixed-minatar": "One policy for five games, and a game held out",
     "fetch-reach": "Hindsight on a robot's arm that is to reach a point",
+    "fetch-push": "Hindsight on a robot's arm that is to push a block",
     "point-maze-goals": "Goals in a winding maze: as they come, at the frontier, where they fail",
     "reach-avoid": "A policy that goes where it is told, and a task that no place says",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
