@@ -44,6 +44,7 @@ STUDIES = {
     "fetch-push": "Hindsight on a robot's arm that is to push a block",
     "point-maze-goals": "Goals in a winding maze: as they come, at the frontier, where they fail",
     "reach-avoid": "A policy that goes where it is told, and a task that no place says",
+    "metaworld": "One policy for five tasks of a robot's arm",
     "confusion-drive": "Domain confusion from sun to rain, dusk, fog and a low sun",
 }
 
