@@ -200,11 +200,12 @@ class SAC:
         actor_key, first_key, second_key = jax.random.split(key, 3)
         encoders = encoders_for(spec, "identity", self.encoders, jax.random.fold_in(key, 4))
         privileged = privileged_encoders(spec, "identity", key)
-        if trained := [*encoders.learned_part, *privileged.learned_part]:
+        by_gradient = {**encoders.learned_part, **privileged.learned_part}
+        if images := [name for name in by_gradient if spec.groups[name].kind == "image"]:
             raise HeadstartError(
-                f"SAC trains no encoders, and {', '.join(trained)} of {spec.name} would be read "
+                f"SAC trains no convolutions, and {', '.join(images)} of {spec.name} would be read "
                 "through such: read images by codes, as learner.encoders = "
-                f'["{trained[0]}=codes"], or use learner.algorithm ppo'
+                f'["{images[0]}=codes"], or use learner.algorithm ppo'
             )
         act, remembers = spec.actions.width, cast(Any, MEMORIES.find(self.memory))
         memory_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
