@@ -10,6 +10,8 @@ import pytest
 
 from headstart import envs
 from headstart.experience.unroll import begin, unroll
+from headstart.learners import dqn
+from headstart.learners import pcgrad as pcgrad_module
 from headstart.learners.dqn import DQN
 from headstart.learners.learner import NO_HOOKS
 from headstart.learners.pcgrad import joined, projected
@@ -111,8 +113,8 @@ def test_where_tasks_agree_it_is_the_plain_step(kind, names, monkeypatch):
     policy = UniformPolicy(running.spec.actions)
     steps = unroll(policy, running, begin(policy, running), 8, KEY)[0].steps
     window = jax.tree.map(lambda x: jnp.asarray(x).reshape(1, 32, *x.shape[2:]), steps)
-    module = __import__(f"headstart.learners.{kind.__name__.lower()}", fromlist=["x"])
-    monkeypatch.setattr(module, "projected", lambda g, key: jax.tree.map(lambda x: x.sum(0), g))
+    for module in (pcgrad_module, dqn):
+        monkeypatch.setattr(module, "projected", lambda g, key: jax.tree.map(lambda x: x.sum(0), g))
     found = []
     for pcgrad in (False, True):
         learner = kind(pcgrad=pcgrad, **SMALL, **({"n_step": 1} if kind is DQN else {}))

@@ -10,6 +10,7 @@ import pytest
 
 from headstart import Domain, HeadstartError, envs
 from headstart.experience.unroll import begin, episodes, returns, unroll
+from headstart.learners import pcgrad
 from headstart.learners import ppo as module
 from headstart.learners.learner import NO_HOOKS, Progress
 from headstart.learners.ppo import PPO, clipped_surrogate
@@ -45,7 +46,7 @@ def update(ppo, domain, whole):
 def test_with_every_conflict_left_in_it_is_the_plain_update(
     domain, memory, heads, whole, monkeypatch
 ):
-    monkeypatch.setattr(module, "projected", lambda g, key: jax.tree.map(lambda x: x.sum(0), g))
+    monkeypatch.setattr(pcgrad, "projected", lambda g, key: jax.tree.map(lambda x: x.sum(0), g))
     ppo = replace(SMALL, memory=memory, memory_size=8, heads=heads, entropy_coef=0.1)
     plain, log = update(ppo, domain, whole)
     found, found_log = update(replace(ppo, pcgrad=True), domain, whole)

@@ -1,5 +1,6 @@
 """Codes of images that are learned from what is seen."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,6 @@ from headstart.envs.puck import Seen, seen_from_above
 from headstart.envs.spec import Actions, EnvSpec, Group
 from headstart.policies.codes import DEVIATION, SIZE, Codes, loss
 from headstart.policies.encoders import encoders_for
-from headstart.policies.networks import MLP
 
 KEY = jax.random.key(0)
 PICTURE = Group((24, 24, 1), "image")
@@ -24,6 +24,10 @@ pictures = jax.vmap(lambda place: seen_from_above(place, 1.0))
 
 def places(count, seed):
     return np.random.default_rng(seed).uniform(-1, 1, (count, 2)).astype(np.float32)
+
+
+def nothing(tree):
+    return jax.tree.map(jnp.zeros_like, tree)
 
 
 def same(one, other):
@@ -52,7 +56,7 @@ def test_places_that_are_near_each_other_get_codes_that_are():
     by_code = np.linalg.norm(code[:, None] - code, axis=-1).ravel()
     near = apart < 0.3
     assert np.corrcoef(apart[near], by_code[near])[0, 1] > 0.9
-    drawn = 255 * codes.decoded(jnp.asarray(code))
+    drawn = 255 * codes.parts.pixels(jnp.asarray(code)).reshape(-1, *PICTURE.shape)
     assert np.abs(Seen().place(drawn) - at).max(-1).mean() < 0.1
 
 
@@ -60,11 +64,9 @@ def test_what_an_image_costs_by_hand():
     """Pixels of one half, and a code of N(m, s²) whatever is seen."""
     parts = Codes(SMALL, KEY).parts
     mean, log_var = np.linspace(-1, 1, SIZE), np.linspace(-2, 1, SIZE)
-    still = jax.tree.map(jnp.zeros_like, (parts.head, parts.decoder))
-    head: MLP = still[0]
-    head.biases[-1] = jnp.asarray(np.hstack([mean, log_var]), jnp.float32)
-    object.__setattr__(parts, "head", head)
-    object.__setattr__(parts, "decoder", still[1])
+    parts = eqx.tree_at(lambda p: (p.head, p.decoder), parts, replace_fn=nothing)
+    told = jnp.asarray(np.hstack([mean, log_var]), jnp.float32)
+    parts = eqx.tree_at(lambda p: p.head.biases[-1], parts, told)
     seen = images(SMALL, 7, 0)
     squares = ((np.asarray(seen) / 255 - 0.5) ** 2).reshape(7, -1).sum(1)
     apart = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum()
@@ -85,8 +87,7 @@ def test_a_gradient_step_draws_anew():
     codes, seen = Codes(SMALL, KEY), images(SMALL, 32, 0)
     once = merged(codes, seen, jnp.ones(32))
     afresh = merged(Codes(SMALL, KEY), seen, jnp.ones(32))
-    other = jax.tree.map(lambda x: x, codes)
-    object.__setattr__(other, "count", jnp.array(5))
+    other = eqx.tree_at(lambda c: c.count, codes, jnp.array(5))
     later = merged(other, seen, jnp.ones(32))
     assert same(once.parts, afresh.parts)
     assert not same(once.parts, later.parts)

@@ -448,8 +448,7 @@ def _scanned(
 
 
 def _flat(obs: dict[str, Array]) -> dict[str, Array]:
-    """Groups as single rows of numbers: XLA moves small images number by number, at a fifth of the
-    speed."""
+    """Groups as single rows of numbers: as small images XLA moves them number by number."""
     return {name: x.reshape(-1) for name, x in obs.items()}
 
 

@@ -43,6 +43,7 @@ from headstart.policies.policy import (
     knowledge_of,
     learned_parts,
     policy_for,
+    task_told,
     with_learned_parts,
     with_network,
 )
@@ -299,7 +300,7 @@ class DQN:
         trained = learned_parts(agent.policy)
         parts = trained, None if auxiliary is None else agent.auxiliary.parameters
         if self.pcgrad:
-            task = task_of(features, heads_for(dict(policy.groups), policy.encoders))
+            task = task_told(policy, features)
             gradients, logs = by_task(loss, parts, batch.weight, task)
             log = joined(logs)
             gradient = projected(gradients, jax.random.fold_in(key, 3))

@@ -9,7 +9,7 @@ and the sum of all g_i is what is learned from: no task's step undoes what anoth
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -39,6 +39,12 @@ def projected(gradients: PyTree, key: PRNGKeyArray) -> PyTree:
         return jax.lax.scan(meet, flat[own], jax.random.permutation(key, tasks))[0]
 
     return restored(jax.vmap(kept)(jnp.arange(tasks), jax.random.split(key, tasks)).sum(0))
+
+
+def by_parts(gradients: Sequence[PyTree], key: PRNGKeyArray) -> list[PyTree]:
+    """The same of each part of what is learned by itself."""
+    keys = jax.random.split(key, len(gradients))
+    return [projected(part, k) for part, k in zip(gradients, keys, strict=True)]
 
 
 def by_task(

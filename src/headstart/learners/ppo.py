@@ -33,7 +33,7 @@ from headstart.errors import HeadstartError
 from headstart.experience.transition import Episodes, Rollout
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Anchor, Hooks, Metrics, Progress, Rates
-from headstart.learners.pcgrad import by_task, projected
+from headstart.learners.pcgrad import by_parts, by_task
 from headstart.learners.popart import rescaled
 from headstart.policies.actors import GaussianActor, StochasticActor, stochastic_actor
 from headstart.policies.critic import ActorCritic, Critic
@@ -48,6 +48,7 @@ from headstart.policies.policy import (
     heads_for,
     knowledge_of,
     policy_for,
+    task_told,
     with_network,
 )
 from headstart.pytree import PyTree
@@ -457,15 +458,13 @@ def _prepared(
     actor = cast(StochasticActor, policy.actor)
     log_prob, _ = actor.log_prob_and_entropy(x, steps.action)
 
-    projects = None
-    if ppo.pcgrad:
-        projects = task_of(features, heads_for(dict(policy.groups), policy.encoders))
     seen = {n: steps.obs[n] for n in policy.reads} if policy.encoders.learned else features
     samples = Samples(
         seen, critic.privileged(steps.obs) if critic.privileged.reads else None,
         last, told.begins, memory, steps.action, log_prob, advantage,
         (value + gae - new_shift) / new_scale, weight, valid,
-        None if anchor is None else anchor.opinion(told), projects,
+        None if anchor is None else anchor.opinion(told),
+        task_told(policy, features) if ppo.pcgrad else None,
     )  # fmt: skip
     samples = samples.turned() if recurrent else rows(samples)
     return samples, returns, Critic(critic.memory, critic.privileged, network)
@@ -547,8 +546,7 @@ def _surgery(
 
     assert s.task is not None
     (gradients, _), _ = by_task(part, learned, jnp.ones_like(s.weight), s.task)
-    keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
-    agreed = tuple(projected(g, k) for g, k in zip(gradients, keys, strict=True))
+    agreed = tuple(by_parts(gradients, jax.random.fold_in(key, 3)))
     changed = jax.tree.map(lambda g, each, a: g - each.sum(0) + a, gradient, gradients, agreed)
     return (changed, judge), log
 

@@ -32,7 +32,7 @@ from headstart.experience.transition import Rollout, Transition
 from headstart.knowledge import Knowledge
 from headstart.learners.learner import NO_HOOKS, Hooks, Metrics, Progress
 from headstart.learners.off_policy import OffPolicyState, begun, scaled, update
-from headstart.learners.pcgrad import by_task, joined, projected
+from headstart.learners.pcgrad import by_parts, by_task, joined
 from headstart.learners.popart import PopArt, in_new_units
 from headstart.policies.actors import SquashedGaussianActor
 from headstart.policies.encoders import Encoders, encoders_for, privileged_encoders
@@ -47,6 +47,7 @@ from headstart.policies.policy import (
     heads_for,
     knowledge_of,
     policy_for,
+    task_told,
     with_network,
 )
 from headstart.pytree import PyTree
@@ -380,11 +381,9 @@ class SAC:
         parts: PyTree = Learned(own, agent.critics, agent.log_temperature)
         gradient: Any
         if self.pcgrad:
-            task = task_of(features, heads_for(dict(agent.policy.groups), agent.policy.encoders))
+            task = task_told(agent.policy, features)
             gradients, logs = by_task(loss, parts, batch.weight, task)
-            log = joined(logs)
-            keys = jax.random.split(jax.random.fold_in(key, 3), len(gradients))
-            gradient = Learned(*(projected(g, k) for g, k in zip(gradients, keys, strict=True)))
+            gradient, log = Learned(*by_parts(gradients, jax.random.fold_in(key, 3))), joined(logs)
         else:
             gradient, log = jax.grad(loss, has_aux=True)(parts, batch.weight)
         step, opt_state = self._optimiser.update(gradient, agent.opt_state)

@@ -13,6 +13,7 @@ again from time to time; here by a gradient step for every 32 images of a rollou
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownVariableType=false
 
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -23,12 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from headstart.envs.spec import Group
 from headstart.errors import HeadstartError
-from headstart.policies.encoders import (
-    SMALLEST,
-    AbstractEncoder,
-    Convolutions,
-    SmallConvolutions,
-)
+from headstart.policies.encoders import AbstractEncoder, built, convolutions_of
 from headstart.policies.networks import MLP
 
 SIZE, HIDDEN, DEVIATION = 8, 128, 0.1
@@ -41,7 +37,7 @@ OPTIMISER = optax.adam(1e-3)
 class Parts(eqx.Module):
     """What the gradient changes."""
 
-    trunk: Convolutions
+    trunk: AbstractEncoder
     head: MLP
     """To mean and log-variance of the code."""
     decoder: MLP
@@ -67,7 +63,6 @@ class Codes(AbstractEncoder):
     opt_state: optax.OptState
     count: Int[Array, ""]
     """Of gradient steps."""
-    shape: tuple[int, ...] = eqx.field(static=True)
     part: ClassVar[str] = "statistics"
     common: ClassVar[bool] = True
 
@@ -75,11 +70,8 @@ class Codes(AbstractEncoder):
         if group.kind != "image":
             raise HeadstartError(f"codes are of images, and this group is {group}: leave it out")
         trunk_key, head_key, decoder_key = jax.random.split(key, 3)
-        small = min(group.shape[:2]) < SMALLEST
-        kind: Any = SmallConvolutions if small else Convolutions
-        trunk = kind(group, trunk_key)
-        height, width, channels = self.shape = group.shape
-        sizes = (SIZE, HIDDEN, height * width * channels)
+        trunk = built(convolutions_of(group), group, trunk_key)
+        sizes = (SIZE, HIDDEN, math.prod(group.shape))
         self.parts = Parts(
             trunk,
             MLP((trunk.size, 2 * SIZE), 0.1, head_key),
@@ -94,10 +86,6 @@ class Codes(AbstractEncoder):
 
     def __call__(self, x: Shaped[Array, "... h w c"]) -> Float[Array, "... size"]:
         return self.parts.code(x)[0]
-
-    def decoded(self, code: Float[Array, "... size"]) -> Float[Array, "... h w c"]:
-        """The image of a code, from 0 to 1."""
-        return self.parts.pixels(code).reshape(*code.shape[:-1], *self.shape)
 
     def merge(self, batch: Shaped[Array, "n h w c"], weight: Float[Array, " n"]) -> "Codes":
         """After a gradient step for every 32 images of `batch` that have a weight, drawn by it."""

@@ -231,7 +231,7 @@ ENCODERS = Registry(
         "small-convolutions": "headstart.policies.encoders:SmallConvolutions",
         "codes": "headstart.policies.codes:Codes",
     },
-    needs=("size", "layers", "merge", "part", "learned"),
+    needs=("size", "layers", "merge", "part", "learned", "common"),
 )
 
 
@@ -289,24 +289,20 @@ class Encoders(eqx.Module):
         self, obs: Mapping[str, Shaped[Array, "time env ..."]], weight: Float[Array, " n"]
     ) -> "Encoders":
         """The encoders after `obs` was seen, weighted row by row."""
-        merged: dict[str, AbstractEncoder] = {}
+        seen = {n: obs[n].reshape(weight.size, *obs[n].shape[2:]) for n in self.by_group}
+        alike: dict[Any, list[str]] = {}
         for name, encoder in self.by_group.items():
-            if name not in merged:
-                alike = self._read_by(name, obs)
-                seen = [obs[n].reshape(weight.size, *obs[n].shape[2:]) for n in alike]
-                every = jnp.concatenate(seen), jnp.tile(weight, len(alike))
-                merged |= dict.fromkeys(alike, encoder.merge(*every))
+            alike.setdefault(_shared(encoder, name, seen[name].shape[1:]), []).append(name)
+        merged: dict[str, AbstractEncoder] = {}
+        for names in alike.values():
+            every = jnp.concatenate([seen[n] for n in names]), jnp.tile(weight, len(names))
+            merged |= dict.fromkeys(names, self.by_group[names[0]].merge(*every))
         return Encoders(merged)
 
-    def _read_by(self, name: str, obs: Mapping[str, Array]) -> list[str]:
-        """The groups that are read by the same encoder as this one."""
-        encoder = self.by_group[name]
-        return [
-            n
-            for n, e in self.by_group.items()
-            if n == name
-            or (encoder.common and type(e) is type(encoder) and obs[n].shape == obs[name].shape)
-        ]
+
+def _shared(encoder: AbstractEncoder, name: str, shape: tuple[int, ...]) -> Any:
+    """Alike for groups that are read by one encoder, and else each group's own."""
+    return (type(encoder), shape) if encoder.common else name
 
 
 def privileged_encoders(spec: EnvSpec, vectors: str, key: PRNGKeyArray) -> Encoders:
@@ -333,10 +329,8 @@ def encoders_for(
     Raises:
         HeadstartError: an encoder or a group that is named does not exist, or does not suit.
     """
-    by_kind = {"vector": vectors, "image": "convolutions", "choice": "one-hot"}
-    usual = {n: by_kind[group.kind] for n, group in spec.groups.items()}
-    few = [n for n, g in spec.groups.items() if g.kind == "image" and min(g.shape[:2]) < SMALLEST]
-    usual |= dict.fromkeys(few, "small-convolutions")
+    by_kind = {"vector": vectors, "choice": "one-hot"}
+    usual = {n: by_kind.get(g.kind) or convolutions_of(g) for n, g in spec.groups.items()}
     usual |= dict.fromkeys((MASK, ACTION_MASK), "identity")
     read = only if only is not None else [n for n in spec.groups if n not in UNSEEN]
     named = {group: name for group, _, name in (item.partition("=") for item in chosen)}
@@ -356,8 +350,13 @@ def encoders_for(
     for i, name in enumerate(sorted(read)):
         kind, group = named.get(name, usual[name]), spec.groups[name]
         one = built(kind, group, jax.random.fold_in(key, i) if i else key)
-        made[name] = shared.setdefault((type(one), group.shape), one) if one.common else one
+        made[name] = shared.setdefault(_shared(one, name, group.shape), one)
     return Encoders(made)
+
+
+def convolutions_of(group: Group) -> str:
+    """The kind of convolutions that suit images of this size."""
+    return "small-convolutions" if min(group.shape[:2]) < SMALLEST else "convolutions"
 
 
 def built(kind: str, group: Group, key: PRNGKeyArray) -> AbstractEncoder:

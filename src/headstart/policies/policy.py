@@ -32,7 +32,7 @@ from headstart.knowledge import Knowledge, check_leaves, leaves
 from headstart.policies.actors import ACTORS, AbstractActor, GuidedActor
 from headstart.policies.encoders import ENCODERS, AbstractEncoder, Encoders, Identity, built
 from headstart.policies.memory import MEMORIES, AbstractMemory, Clock, Memory, renewed
-from headstart.policies.networks import MLP, one_hot
+from headstart.policies.networks import MLP, one_hot, task_of
 from headstart.policies.standing import STANDING, Network
 from headstart.problem.parameter import FORMS
 from headstart.pytree import PyTree
@@ -279,6 +279,17 @@ def heads_for(
         f"heads and pcgrad need to be told the task, and {name} shows none as one-hot: show it, as "
         'in shows = ["task"] of a mixture'
     )
+
+
+def task_told(
+    policy: ActorPolicy, features: Float[Array, "... features"]
+) -> Float[Array, "... task"]:
+    """Which task a policy's features are of, as one-hot.
+
+    Raises:
+        HeadstartError: they do not tell it.
+    """
+    return task_of(features, heads_for(dict(policy.groups), policy.encoders))
 
 
 Actor = TypeVar("Actor", bound=AbstractActor)

@@ -1,8 +1,8 @@
 """One policy for five tasks of a robot's arm (Meta-World: Yu et al., CoRL 2019, 1910.10897).
 
 SAC learns them together, told which by one-hot, with a head for each and without; and each alone,
-with as many steps as its share. Of eleven tasks tried alone on seed 0, these are five that it
-solves in 60,000 steps, two of them opposites. Published, of ten tasks with 2,000,000 steps each:
+with as many steps as its share. Of ten tasks tried alone on seed 0, these are five that it solves
+in 60,000 steps, two of them opposites. Published, of ten tasks with 2,000,000 steps each:
 one policy 0.49, with heads 0.61, one for each task 0.90.
 """
 
@@ -100,7 +100,7 @@ def claims(table: dict[str, Any]) -> list[Claim]:
 
 
 def draw(table: dict[str, Any], path: Path) -> None:
-    """A dot for each seed's mean over the tasks, and tasks by success."""
+    """Success task by task, a dot for each seed; a panel for each way to learn."""
     from headstart.report.figures import dots, figure, save
 
     names = (ALONE, TOGETHER, HEADS)
