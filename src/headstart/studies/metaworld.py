@@ -15,7 +15,7 @@ from headstart.problem import Access, Domain, TransferProblem, mixture
 from headstart.result import Result, iqm
 from headstart.studies import Arm, Claim, above, beyond, collected
 
-SEEDS, FIRST = 4, 10
+SEEDS, FIRST = 5, 10
 EPISODES = 32
 TASKS = ("WindowOpen", "WindowClose", "DoorClose", "DrawerClose", "FaucetClose")
 STEPS = 60_000
