@@ -49,11 +49,11 @@ def ours(game):
     """The same by `unroll`."""
     running = envs.start(Domain(f"minatar-{game.replace('_', '-')}"), COPIES, 0)
     policy = UniformPolicy(running.spec.actions)
-    carry = begin(policy, running)
+    carry, rollout = begin(policy, running), None
 
     def go(turn):
-        nonlocal carry
-        rollout, carry = unroll(policy, running, carry, STEPS, jax.random.key(turn))
+        nonlocal carry, rollout
+        rollout, carry = unroll(policy, running, carry, STEPS, jax.random.key(turn), rollout)
         jax.block_until_ready(jnp.asarray(rollout.steps.reward))
 
     return go

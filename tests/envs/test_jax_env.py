@@ -10,7 +10,7 @@ from headstart.experience.unroll import Carry, begin, nothing_told, unroll
 from headstart.learners.dqn import DQN
 from headstart.learners.ppo import PPO
 from headstart.learners.train import train
-from headstart.policies.policy import ExpertPolicy, UniformPolicy, described, step_policy
+from headstart.policies.policy import ExpertPolicy, UniformPolicy, act, described
 from headstart.runs.metering import (
     Allowance,
     CountedSource,
@@ -33,6 +33,7 @@ DOMAINS = {
     "gears": SHOWN,
 }
 PLAYED = [(name, "none") for name in DOMAINS] + [("climb", "gru"), ("gears", "gru")]
+KEY = jax.random.key(5)
 SMALL = {
     PPO: PPO(hidden=(8,), num_envs=4, rollout_length=8, minibatch_size=16, epochs=2),
     DQN: DQN(hidden=(8,), num_envs=4, rollout_length=8, batch_size=16, learning_starts=32),
@@ -99,6 +100,55 @@ def test_a_compiled_rollout_is_what_the_steps_would_have_been(name, memory, step
     assert jax.tree.leaves(carry.memory) == [] or carry.memory.shape == (4, 5)
 
 
+@pytest.mark.parametrize("name", DOMAINS)
+def test_what_is_written_over_a_spent_rollout_is_what_would_have_been_written_anew(name):
+    def played(reuse, first_steps=12):
+        running = MeteredVectorEnv(envs.start(DOMAINS[name], 4, seed=3), CountedSource(CLIMB).meter)
+        policy = UniformPolicy(running.spec.actions)
+        first, carry = unroll(policy, running, begin(policy, running), first_steps, KEY)
+        kept = jax.tree.map(np.array, first)
+        places = where(first)
+        second, carry = unroll(policy, running, carry, 12, KEY, first if reuse else None)
+        return kept, second, carry, places == where(second), first
+
+    def where(rollout):
+        groups = [*rollout.steps.obs.values(), *rollout.steps.next_obs.values()]
+        return [group.unsafe_buffer_pointer() for group in groups]
+
+    *anew, _, first = played(reuse=False)
+    same_bits(first, anew[0])  # who does not give a rollout away keeps it
+    *over, reused, first = played(reuse=True)
+    assert reused
+    assert all(group.is_deleted() for group in first.steps.obs.values())
+    same_bits(anew[:3], over[:3])
+    *_, reused, _ = played(reuse=True, first_steps=8)  # another shape cannot be written over
+    assert not reused
+
+
+def test_who_looks_at_a_spent_rollout_still_sees_it():
+    running = envs.start(CLIMB, 4, seed=3)
+    policy = UniformPolicy(running.spec.actions)
+    first, carry = unroll(policy, running, begin(policy, running), 12, KEY)
+    looking = np.asarray(first.steps.obs["state"])
+    before = looking.copy()
+    unroll(policy, running, carry, 12, KEY, first)
+    np.testing.assert_array_equal(looking, before)
+
+
+def test_training_writes_each_rollout_over_the_one_before(monkeypatch):
+    places = []
+
+    def noted(*arguments):
+        rollout, carry = unroll(*arguments)
+        places.append(rollout.steps.obs["state"].unsafe_buffer_pointer())
+        return rollout, carry
+
+    monkeypatch.setattr("headstart.learners.train.unroll", noted)
+    train(SMALL[PPO], CountedSource(CLIMB), 160, jax.random.key(0))
+    assert len(places) == 5
+    assert len(set(places)) == 1
+
+
 def test_memory_lasts_as_long_as_an_episode():
     policy = policy_for(GEARS, "gru")
     running = envs.start(GEARS, 4, seed=3)
@@ -137,7 +187,7 @@ def test_what_the_rollouts_say_is_what_the_policy_was_told(memory):
         told, remembered = rollout.timesteps(), rollout.memory
         for t in range(12):
             now = jax.tree.map(lambda column, t=t: column[t], told)
-            action, remembered = step_policy(policy, now, remembered, jax.random.key(number), t)
+            action, remembered = act(policy, now, remembered, jax.random.key(number), t)
             np.testing.assert_array_equal(action, rollout.steps.action[t])
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from headstart.envs.context import Told, shown
 from headstart.envs.environment import Environment
@@ -102,7 +102,9 @@ class JaxVectorEnv(AbstractVectorEnv):
         self._view = View(environment, tuple(self._told.items()), expert, self.spec.horizon)
         _check_shapes(environment)
         values = jnp.asarray(self.values, jnp.float32)
-        shape = jax.eval_shape(partial(_fresh, environment), values, self._key)
+        shape = jax.eval_shape(
+            partial(_fresh, environment), values, jax.random.split(self._key, num)
+        )
         state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
         self._running = Running(state, jnp.zeros(num, jnp.int32), jnp.ones(num, bool), values)
 
@@ -160,14 +162,22 @@ class JaxVectorEnv(AbstractVectorEnv):
         memory: PyTree,
         steps: int,
         key: PRNGKeyArray | None,
+        spent: Scanned | None = None,
     ) -> tuple[Scanned, TimeStep, PyTree]:
-        """The same as `step` with `act(policy, told, memory, key, t)`, step by step."""
+        """The same as `step` with `act(policy, told, memory, key)`, step by step."""
         self._check_under_way(self._mask(None))
         draws = jnp.stack([jnp.asarray(self._draws()) for _ in range(steps if self._varied else 1)])
         draws = jnp.broadcast_to(draws, (steps, *draws.shape[1:]))
+        if spent is not None and spent.reward.shape == (steps, self.num):
+            written = spent.obs, spent.next_obs
+        else:
+            written = tuple(
+                {name: jnp.zeros((steps, *x.shape), x.dtype) for name, x in told.obs.items()}
+                for _ in range(2)
+            )
         self._running, told, memory, columns = _scanned(
             self._view, act, self._running, policy, told, memory, draws, key, self._key,
-            self._count,
+            self._count, written,
         )  # fmt: skip
         self._count += steps
         self._read_values()
@@ -297,10 +307,43 @@ def _check_shapes(env: JaxEnvironment) -> None:
         )
 
 
+class Keys(NamedTuple):
+    """All that one step draws by, one key for each copy.
+
+    Episodes begin in turns, a few copies in each: `begins` is for the states they begin in, and
+    `seen` for what is seen of them.
+    """
+
+    steps: Key[Array, " env"]
+    observes: Key[Array, " env"]
+    begins: Key[Array, "turn few"]
+    seen: Key[Array, "turn few"]
+
+    @staticmethod
+    def split(key: PRNGKeyArray, num: int) -> "Keys":
+        few = _few(num)
+        step_key, observe_key, renew_key = jax.random.split(key, 3)
+
+        def turn(number: Array) -> tuple[Array, Array]:
+            begin_key, seen_key = jax.random.split(jax.random.fold_in(renew_key, number))
+            return jax.random.split(begin_key, few), jax.random.split(seen_key, few)
+
+        begins, seen = jax.vmap(turn)(jnp.arange(-(-num // few)))
+        steps, observes = (jax.random.split(k, num) for k in (step_key, observe_key))
+        return Keys(steps, observes, begins, seen)
+
+
+def _few(num: int) -> int:
+    """Of so many copies, those that begin an episode together: to observe is what costs in a world
+    of pixels, and few episodes end at a step."""
+    return max(num // 32, 1)
+
+
 def _fresh(
-    env: JaxEnvironment, values: Float[Array, "env parameters"], key: PRNGKeyArray
+    env: JaxEnvironment,
+    values: Float[Array, "env parameters"],
+    keys: Key[Array, " env"],
 ) -> PyTree:
-    keys = jax.random.split(key, len(values))
     return jax.vmap(lambda v, k: env.reset(_named(env, v), k))(values, keys)
 
 
@@ -309,10 +352,9 @@ def _stated(env: JaxEnvironment, obs: Array, values: Float[Array, "env parameter
     return jax.vmap(lambda o, v: env.state_from(o, _named(env, v)))(obs, values)
 
 
-def _observed(view: View, running: Running, key: PRNGKeyArray) -> dict[str, Array]:
+def _observed(view: View, running: Running, keys: Key[Array, " env"]) -> dict[str, Array]:
     """The groups that every copy shows."""
     env = view.env
-    keys = jax.random.split(key, len(running.age))
 
     def observe(state: PyTree, values: Array, key: PRNGKeyArray) -> dict[str, Array]:
         return grouped(env.observation_space, env.observe(state, _named(env, values), key), jnp)
@@ -339,11 +381,11 @@ def _renewed(
     view: View, running: Running, chosen: Bool[Array, " env"], draws: Array, key: PRNGKeyArray
 ) -> tuple[Running, dict[str, Array]]:
     """An episode begun in the copies that were chosen, and what every copy observes."""
-    state_key, observe_key = jax.random.split(key)
+    state_keys, observe_keys = (jax.random.split(k, len(chosen)) for k in jax.random.split(key))
     age, over = jnp.zeros_like(running.age), jnp.zeros_like(running.over)
-    fresh = Running(_fresh(view.env, draws, state_key), age, over, draws)
+    fresh = Running(_fresh(view.env, draws, state_keys), age, over, draws)
     running = _where(chosen, fresh, running)
-    return running, _observed(view, running, observe_key)
+    return running, _observed(view, running, observe_keys)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -358,46 +400,42 @@ def _advanced(
     action: Array,
     chosen: Array,
     draws: Array,
-    key: PRNGKeyArray,
+    keys: Keys,
 ) -> tuple[Running, Step]:
     env = view.env
-    step_key, observe_key, renew_key = jax.random.split(key, 3)
     action = element(env.action_space, action)
-    keys = jax.random.split(step_key, len(action))
     act = jax.vmap(lambda s, a, v, k: env.step(s, a, _named(env, v), k))
-    state, reward, terminated = act(running.state, action, running.values, keys)
+    state, reward, terminated = act(running.state, action, running.values, keys.steps)
     reward, terminated = reward.astype(jnp.float32), terminated.astype(bool)
     age = running.age + 1
     limit = jax.vmap(lambda v: jnp.minimum(env.limit(_named(env, v)), view.horizon))
     truncated = (age >= limit(running.values)) & ~terminated
     ended = terminated | truncated
     running = _where(chosen, Running(state, age, ended, running.values), running)
-    next_obs: PyTree = _observed(view, running, observe_key)
+    next_obs: PyTree = _observed(view, running, keys.observes)
     obs = next_obs
     if renew:
-        running, obs = _begun(view, running, draws, renew_key, next_obs)
+        running, obs = _begun(view, running, draws, keys, next_obs)
     return running, Step(reward, next_obs, terminated, truncated, obs)  # pyright: ignore
 
 
 def _begun(
-    view: View, running: Running, draws: Array, key: PRNGKeyArray, obs: dict[str, Array]
+    view: View, running: Running, draws: Array, keys: Keys, obs: dict[str, Array]
 ) -> tuple[Running, dict[str, Array]]:
-    """New episodes where they are over, a 32nd of the copies at a time: to observe is what costs
-    in a world of pixels, and few episodes end at a step."""
-    few = max(len(running.over) // 32, 1)
+    """New episodes where they are over, a few copies at a turn."""
+    few = _few(len(running.over))
 
     def some(carry: tuple[Running, dict[str, Array], Array]):
         running, obs, turn = carry
         rows = jnp.nonzero(running.over, size=few, fill_value=len(running.over))[0]
         values = draws.at[rows].get(mode="clip")
-        state_key, observe_key = jax.random.split(jax.random.fold_in(key, turn))
         started = Running(
-            _fresh(view.env, values, state_key),
+            _fresh(view.env, values, keys.begins[turn]),
             jnp.zeros(few, jnp.int32),
             jnp.zeros(few, bool),
             values,
         )
-        seen = _observed(view, started, observe_key)
+        seen = _observed(view, started, keys.seen[turn])
         put = partial(jax.tree.map, lambda old, new: old.at[rows].set(new, mode="drop"))
         return put(running, started), put(obs, seen), turn + 1
 
@@ -406,11 +444,28 @@ def _begun(
     return running, obs
 
 
-_stepped = jax.jit(_advanced, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1))
+def _stepped(
+    view: View,
+    renew: bool,
+    running: Running,
+    action: Array,
+    chosen: Array,
+    draws: Array,
+    key: PRNGKeyArray,
+) -> tuple[Running, Step]:
+    keys = Keys.split(key, len(chosen))
+    return _advanced(view, renew, running, action, chosen, draws, keys)
 
 
-# Pictures gain from the processor's widest vectors, which XLA leaves alone by itself.
-@partial(jax.jit, static_argnums=(0, 1), compiler_options={"xla_cpu_prefer_vector_width": 512})
+# Pictures gain from the processor's widest vectors, which XLA leaves alone by itself; and from
+# memory that is there already: to ask the system for it costs more than to write it.
+@partial(
+    jax.jit,
+    static_argnums=(0, 1),
+    donate_argnames="written",
+    compiler_options={"xla_cpu_prefer_vector_width": 512},
+)
 def _scanned(
     view: View,
     act: Act,
@@ -422,28 +477,40 @@ def _scanned(
     key: PRNGKeyArray | None,
     own_key: PRNGKeyArray,
     count: Any,
+    written: tuple[dict[str, Array], dict[str, Array]],
 ) -> tuple[Running, TimeStep, PyTree, Scanned]:
+    """`written` is where observations, and those that follow, are written: `[time, env, ...]`."""
     everyone = jnp.ones(len(running.over), bool)
     shapes = {name: x.shape for name, x in told.obs.items()}
 
-    def one(carry, t):
-        running, flat, told, memory = carry
-        told = told._replace(obs=_shaped(flat, shapes))
-        action, memory = act(policy, told, memory, key, t)
-        step_key = jax.random.fold_in(own_key, count + t)
-        step: Any  # of traced arrays
-        running, step = _advanced(view, True, running, action, everyone, draws[t], step_key)
-        next_obs = _flat(step.next_obs)
-        seen = Scanned(flat, action, step.reward, next_obs, step.terminated, step.truncated)
-        told = TimeStep({}, action, step.reward, step.terminated | step.truncated)
-        return (running, _flat(step.obs), told, memory), seen
+    times = jnp.arange(len(draws))
+    numbered = jax.vmap(jax.random.fold_in, (None, 0))
+    # All at once: one by one, keys cost more than a step of a small game.
+    own_keys = jax.vmap(lambda k: Keys.split(k, len(everyone)))(numbered(own_key, count + times))
+    act_keys = None if key is None else numbered(key, times)
 
-    start = running, _flat(told.obs), told._replace(obs={}), memory
-    carry, columns = jax.lax.scan(one, start, jnp.arange(len(draws)))
-    running, flat, told, memory = carry
-    every = {name: (len(draws), *shape) for name, shape in shapes.items()}
-    obs, next_obs = (_shaped(groups, every) for groups in (columns.obs, columns.next_obs))
-    columns = columns._replace(obs=obs, next_obs=next_obs)
+    def one(carry, now):
+        t, draws, keys, act_key = now
+        running, flat, told, memory, (every_obs, every_next_obs) = carry
+        told = told._replace(obs=_shaped(flat, shapes))
+        action, memory = act(policy, told, memory, act_key)
+        step: Any  # of traced arrays
+        running, step = _advanced(view, True, running, action, everyone, draws, keys)
+        put = partial(
+            jax.tree.map, lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, t, 0)
+        )
+        written = put(every_obs, flat), put(every_next_obs, _flat(step.next_obs))
+        told = TimeStep({}, action, step.reward, step.terminated | step.truncated)
+        small = action, step.reward, step.terminated, step.truncated
+        return (running, _flat(step.obs), told, memory, written), small
+
+    rows = jax.tree.map(lambda x: x.reshape(len(x), -1), written)
+    start = running, _flat(told.obs), told._replace(obs={}), memory, rows
+    carry, columns = jax.lax.scan(one, start, (times, draws, own_keys, act_keys))
+    running, flat, told, memory, rows = carry
+    obs, next_obs = jax.tree.map(lambda x, like: x.reshape(like.shape), rows, written)
+    action, reward, terminated, truncated = columns
+    columns = Scanned(obs, action, reward, next_obs, terminated, truncated)
     return running, told._replace(obs=_shaped(flat, shapes)), memory, columns
 
 

@@ -382,7 +382,7 @@ class JointVectorEnv(AbstractVectorEnv):
             obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs, succeeded)
 
-    def scan(self, act: Any, policy: Any, told: Any, memory: Any, steps: int, key: Any) -> None:
+    def scan(self, *arguments: Any, **options: Any) -> None:
         return None
 
     def state(self) -> dict[str, np.ndarray]:

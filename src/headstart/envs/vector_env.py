@@ -85,8 +85,8 @@ class Scanned(NamedTuple):
     truncated: Any
 
 
-Act = Callable[[PyTree, TimeStep, PyTree, Any, Any], tuple[PyTree, PyTree]]
-"""From a policy, what it is told, its memory, a key and the time: an action, and the memory."""
+Act = Callable[[PyTree, TimeStep, PyTree, Any], tuple[PyTree, PyTree]]
+"""From a policy, what it is told, its memory and a key: an action, and the memory."""
 
 
 @runtime_checkable
@@ -112,11 +112,19 @@ class VectorEnv(Protocol):
         ...
 
     def scan(
-        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+        self,
+        act: Act,
+        policy: PyTree,
+        told: TimeStep,
+        memory: PyTree,
+        steps: int,
+        key: Any,
+        spent: Scanned | None = None,
     ) -> tuple[Scanned, TimeStep, PyTree] | None:
         """`steps` steps of every copy in one compiled call, and what to go on from.
 
-        Nothing where the host must step.
+        Nothing where the host must step. The observations of `spent`, which is experience that
+        nobody reads any more, may be written over.
         """
         ...
 
@@ -171,7 +179,14 @@ class AbstractVectorEnv(ABC):
 
     @abstractmethod
     def scan(
-        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+        self,
+        act: Act,
+        policy: PyTree,
+        told: TimeStep,
+        memory: PyTree,
+        steps: int,
+        key: Any,
+        spent: Scanned | None = None,
     ) -> tuple[Scanned, TimeStep, PyTree] | None: ...
 
     def _shown(self, rows: np.ndarray) -> Obs:
@@ -303,9 +318,7 @@ class HostVectorEnv(AbstractVectorEnv):
                 obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs, self._engine.succeeded)
 
-    def scan(
-        self, act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
-    ) -> None:
+    def scan(self, *arguments: Any, **options: Any) -> None:
         return None
 
     def state(self) -> dict[str, np.ndarray]:

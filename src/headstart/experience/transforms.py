@@ -38,7 +38,8 @@ class BatchTransform(Protocol):
         ...
 
     def witness(self, state: PyTree, rollout: Rollout) -> PyTree:
-        """Its state after a rollout of the source, before batches are drawn."""
+        """Its state after a rollout of the source, before batches are drawn. The rollout is not
+        kept: the next is written over its observations."""
         ...
 
     def measure(self, state: PyTree, source: Transition, reference: Transition) -> dict[str, Array]:

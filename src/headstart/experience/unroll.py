@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from headstart.envs.spec import Obs
-from headstart.envs.vector_env import Step, TimeStep, VectorEnv
+from headstart.envs.vector_env import Scanned, Step, TimeStep, VectorEnv
 from headstart.experience.transition import Episodes, Rollout, Transition, narrowed
 from headstart.policies.memory import Memory
 from headstart.policies.policy import AbstractPolicy, act, step_policy
@@ -109,18 +109,25 @@ def play(
 
 
 def unroll(
-    policy: AbstractPolicy, envs: VectorEnv, carry: Carry, steps: int, key: PRNGKeyArray | None
+    policy: AbstractPolicy,
+    envs: VectorEnv,
+    carry: Carry,
+    steps: int,
+    key: PRNGKeyArray | None,
+    spent: Rollout | None = None,
 ) -> tuple[Rollout, Carry]:
     """`steps` steps of every copy, and where they stand then.
 
     The same but for rounding, whether it is the host that steps or compiled code. A policy that
-    takes over from one of another kind remembers nothing yet.
+    takes over from one of another kind remembers nothing yet. `spent` is a rollout that nobody
+    reads any more: its memory is used again, which is faster than to ask for new memory.
     """
     told, memory = carry
     initial = policy.initial(envs.num)
     if jax.tree.structure(memory) != jax.tree.structure(initial):
         memory = initial
-    scanned = envs.scan(step_policy, policy, told, memory, steps, key)
+    free = None if spent is None else Scanned(*spent.steps)
+    scanned = envs.scan(step_policy, policy, told, memory, steps, key, free)
     if scanned is not None:
         columns, then, remembered = scanned
         after = Carry(then, remembered)

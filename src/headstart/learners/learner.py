@@ -195,7 +195,10 @@ class Learner(Protocol):
         hooks: Hooks,
         key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """The state after learning from a rollout, and what to log."""
+        """The state after learning from a rollout, and what to log.
+
+        The rollout is not kept: the next is written over its observations.
+        """
         ...
 
     def policy(self, state: State) -> ActorPolicy:

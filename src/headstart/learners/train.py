@@ -217,11 +217,13 @@ class Collector:
         self.carry: Carry | None = None
         self.running = np.zeros(self.envs.num)
         self.ended: list[float] = []
+        self.last: Rollout | None = None
 
     def collect(self, policy: AbstractPolicy, steps: int, key: PRNGKeyArray) -> Rollout:
-        """`steps` steps of every copy."""
+        """`steps` steps of every copy, to be read until the next are collected."""
         carry = begin(policy, self.envs) if self.carry is None else self.carry
-        rollout, self.carry = unroll(policy, self.envs, carry, steps, key)
+        rollout, self.carry = unroll(policy, self.envs, carry, steps, key, self.last)
+        self.last = rollout
         if self.replay is not None:
             check_executed(rollout)
             self.replay = added(self.replay, rollout.steps)

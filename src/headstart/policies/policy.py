@@ -26,7 +26,7 @@ from headstart.envs.spec import (
     Group,
     check_entries,
 )
-from headstart.envs.vector_env import Act, TimeStep
+from headstart.envs.vector_env import TimeStep
 from headstart.errors import HeadstartError, KnowledgeError
 from headstart.knowledge import Knowledge, check_leaves, leaves
 from headstart.policies.actors import ACTORS, AbstractActor, GuidedActor
@@ -167,7 +167,7 @@ def with_learned_parts(policy: ActorPolicy, parts: PyTree) -> ActorPolicy:
 
 
 def step_policy(
-    policy: AbstractPolicy, told: TimeStep, memory: Memory, key: PRNGKeyArray | None, t: Any
+    policy: AbstractPolicy, told: TimeStep, memory: Memory, key: PRNGKeyArray | None
 ) -> tuple[Shaped[Array, "env ..."], Memory]:
     """One step of a policy: memory, and the last action, start afresh where an episode begins.
 
@@ -176,18 +176,21 @@ def step_policy(
         told: what the world tells, one row for each copy.
         memory: what was remembered after the step before.
         key: for a sampled action; the most likely one without.
-        t: makes one key serve for a whole rollout.
 
     Returns:
         actions `[env, ...]`, and the memory to go on with.
     """
     fresh = policy.initial(told.begins.shape[0])
     memory = renewed(memory, told.begins, fresh)
-    key = None if key is None else jax.random.fold_in(key, t)
     return policy.step(blanked(told), memory, key)
 
 
-act: Act = jax.jit(step_policy)
+@jax.jit
+def act(
+    policy: AbstractPolicy, told: TimeStep, memory: Memory, key: PRNGKeyArray | None, t: Any
+) -> tuple[Shaped[Array, "env ..."], Memory]:
+    """`step_policy`, compiled, with one key for a whole rollout: `t` is the number of the step."""
+    return step_policy(policy, told, memory, None if key is None else jax.random.fold_in(key, t))
 
 
 def blanked(told: TimeStep) -> TimeStep:

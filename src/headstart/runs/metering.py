@@ -149,12 +149,19 @@ class MeteredVectorEnv:
             return hidden(_begun_if_paid(inner, meter, action))
 
         def scan(
-            act: Act, policy: PyTree, told: TimeStep, memory: PyTree, steps: int, key: Any
+            act: Act,
+            policy: PyTree,
+            told: TimeStep,
+            memory: PyTree,
+            steps: int,
+            key: Any,
+            spent: Scanned | None = None,
         ) -> tuple[Scanned, TimeStep, PyTree] | None:
             most = steps * inner.num
             if not meter.covers(most, most):
                 return None
-            seen = inner.scan(act if rewards else _blind(act), policy, told, memory, steps, key)
+            shown = act if rewards else _blind(act)
+            seen = inner.scan(shown, policy, told, memory, steps, key, spent)
             if seen is None:
                 return None
             columns, told, memory = seen
@@ -192,9 +199,9 @@ def _begun_if_paid(inner: AbstractVectorEnv, meter: Meter, action: np.ndarray) -
 def _blind(act: Act) -> Act:
     """The same, told no rewards."""
 
-    def blind(policy: PyTree, told: TimeStep, memory: PyTree, key: Any, t: Any) -> tuple[Any, Any]:
+    def blind(policy: PyTree, told: TimeStep, memory: PyTree, key: Any) -> tuple[Any, Any]:
         nothing = jnp.full_like(told.last_reward, jnp.nan)
-        return act(policy, told._replace(last_reward=nothing), memory, key, t)
+        return act(policy, told._replace(last_reward=nothing), memory, key)
 
     return blind
 
