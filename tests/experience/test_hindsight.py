@@ -38,6 +38,12 @@ def line(first=0, steps=12):
     return Transition(obs, action, reward, led, np.zeros((steps, 2), bool), ends)
 
 
+def told_at(hindsight, replay, places, key):
+    """What is drawn at these places, told goals."""
+    chosen = hindsight.choose(replay, places, key)
+    return hindsight(replay, replay.transitions_at(places), chosen)
+
+
 def allowed(strategy, t, copy, oldest=0):
     """What may be told of the step at time t, by hand."""
     ends = [e for e in ENDS[copy] if e >= t]
@@ -61,7 +67,7 @@ def test_goals_are_those_of_the_strategy_and_all_of_them(strategy, capacity):
     oldest = 12 - capacity // 2
     hindsight = Hindsight(Near(0.5), SPEC.horizon, strategy, share=1.0)
     places = replay.places(4096, 1, jax.random.key(0))
-    told = hindsight(replay, places, replay.transitions_at(places), jax.random.key(1))
+    told = told_at(hindsight, replay, places, jax.random.key(1))
     found = {}
     for number, goal, reward, led in zip(
         *(np.asarray(x[0]).ravel() for x in (
@@ -87,7 +93,7 @@ def test_sooner_goals_are_likelier_by_the_discount_and_of_the_same_episode(
     ages, env = np.meshgrid(np.arange(12), np.arange(2))
     ages, env = (jnp.asarray(np.repeat(x.ravel(), many)) for x in (ages, env))
     places = Places(ages[None], env)
-    told = hindsight(replay, places, replay.transitions_at(places), jax.random.key(0))
+    told = told_at(hindsight, replay, places, jax.random.key(0))
     goals = np.asarray(told.obs[DESIRED][0, :, 0]).reshape(2, 12, many)
     for copy, time in np.ndindex(2, 12):
         times = np.array(sorted(allowed("future", time, copy)))
@@ -110,7 +116,8 @@ def test_a_share_is_told_another_goal_and_the_rest_is_as_it_was():
     replay = Replay.empty(transition_row(SPEC), 24, 2, 12).add(line())
     places = replay.places(8192, 2, jax.random.key(0))
     window = replay.transitions_at(places)
-    told = Hindsight(Near(0.5), SPEC.horizon, share=0.25)(replay, places, window, jax.random.key(1))
+    hindsight = Hindsight(Near(0.5), SPEC.horizon, share=0.25)
+    told = told_at(hindsight, replay, places, jax.random.key(1))
     other = np.asarray(told.obs[DESIRED][..., 0] != -1)
     assert other[0].mean() == pytest.approx(0.25, abs=0.02)
     np.testing.assert_array_equal(other[0], other[1])  # one goal for a window
@@ -131,7 +138,7 @@ def test_rewards_and_ends_are_those_that_the_environment_would_have_given(strate
     goals = running.spec.goals
     places = replay.places(2048, 1, jax.random.key(1))
     before = replay.transitions_at(places)
-    told = Hindsight(goals, 3, strategy)(replay, places, before, jax.random.key(2))
+    told = told_at(Hindsight(goals, 3, strategy), replay, places, jax.random.key(2))
     bits, wanted = (np.asarray(told.next_obs[name][0]) for name in (ACHIEVED, DESIRED))
     met = (bits == wanted).all(-1)
     np.testing.assert_array_equal(told.reward[0], np.where(met, 0.0, -1.0))

@@ -10,7 +10,7 @@ what is learned from is told another goal, one that was achieved, and its reward
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,15 @@ from headstart.policies.encoders import AbstractEncoder
 
 Strategy = Literal["future", "final", "episode", "random"]
 STRATEGIES = get_args(Strategy)
+
+
+class Chosen(NamedTuple):
+    """The goals that windows are to be told, as rows of a replay that achieved them."""
+
+    other: Bool[Array, " batch"]
+    """Whether a window is told one of them, or keeps its own."""
+    age: Int[Array, " batch"]
+    env: Int[Array, " batch"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +52,17 @@ class Hindsight:
     discount: float = 1.0
     """γ of `future`: goals are γ times as likely with each step later; 1: all alike."""
 
-    def __call__(
-        self, replay: Replay, places: Places, window: Transition, key: PRNGKeyArray
-    ) -> Transition:
-        """A window `[time, batch]`, drawn at these places, with other goals and their rewards."""
-        size = window.reward.shape[1]
+    def choose(self, replay: Replay, places: Places, key: PRNGKeyArray) -> Chosen:
+        """Goals for windows that are drawn at these places."""
         share_key, goal_key = jax.random.split(key)
-        goal = self._achieved(replay, places, goal_key)
-        other = jax.random.uniform(share_key, (size,)) < self.share
-        own = window.obs[DESIRED][0]
-        goal = jnp.where(other.reshape(size, *[1] * (own.ndim - 1)), goal, own)
+        other = jax.random.uniform(share_key, places.env.shape) < self.share
+        return Chosen(other, *self._achieved(replay, places, goal_key))
+
+    def __call__(self, replay: Replay, window: Transition, chosen: Chosen) -> Transition:
+        """The window `[time, batch]` with the chosen goals and their rewards."""
+        other, own = chosen.other, window.obs[DESIRED][0]
+        goal = replay.columns.next_obs[ACHIEVED][replay.slot(chosen.age), chosen.env]
+        goal = jnp.where(other.reshape(len(other), *[1] * (own.ndim - 1)), goal, own)
         return self.told(window, goal, other)
 
     def told(
@@ -99,8 +109,8 @@ class Hindsight:
 
     def _achieved(
         self, replay: Replay, places: Places, key: PRNGKeyArray
-    ) -> Shaped[Array, "batch ..."]:
-        """A goal for each window, that was achieved in the replay."""
+    ) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
+        """Age and copy of the row that achieved a goal for each window."""
         first, env = places.ages[0], places.env
         after = first + self._left(replay, first, env)
         low, high = first, after
@@ -114,8 +124,7 @@ class Hindsight:
             env_key, key = jax.random.split(key)
             env = jax.random.randint(env_key, env.shape, 0, replay.num_envs)
             low, high = jnp.zeros_like(first), jnp.full_like(first, replay.filled - 1)
-        age = jax.random.randint(key, first.shape, low, high + 1)
-        return replay.columns.next_obs[ACHIEVED][replay.slot(age), env]
+        return jax.random.randint(key, first.shape, low, high + 1), env
 
     def _left(
         self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]

@@ -1,5 +1,6 @@
 """What learners that remember share: when they learn, and many gradient steps in one call."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,11 +12,25 @@ from jaxtyping import Array, PRNGKeyArray
 from headstart.envs.goals import DESIRED
 from headstart.envs.spec import EnvSpec
 from headstart.errors import HeadstartError
-from headstart.experience.replay import Batch, Replay, check_executed, n_step, transition_row
+from headstart.experience.hindsight import Chosen, Hindsight
+from headstart.experience.replay import (
+    Batch,
+    Places,
+    Replay,
+    check_executed,
+    n_step,
+    transition_row,
+)
 from headstart.experience.transition import Rollout, Transition
 from headstart.learners.learner import Hooks, Metrics, Progress
 from headstart.policies.policy import ActorPolicy
 from headstart.pytree import PyTree
+
+DRAWN_TOGETHER = 16
+"""Gradient steps whose windows are drawn at once: one by one, to draw them costs as much as the
+gradients of a small network."""
+Draw = tuple[Places, Chosen | None]
+"""Where windows are, and the goals that they are to be told."""
 
 
 class OffPolicyState(eqx.Module):
@@ -167,10 +182,25 @@ def _update(
         agent = eqx.tree_at(lambda a: a.policy.encoders, agent, encoders)
     done, share = progress
 
-    def one(carry: tuple[PyTree, PyTree], key: PRNGKeyArray):
+    sources = [(replay, learner.windows)]
+    if hooks.kept is not None:
+        kept = round(hooks.kept_share * learner.windows)
+        sources = [(replay, learner.windows - kept), (hooks.kept, kept)]
+
+    def draw(key: PRNGKeyArray) -> tuple[list[Draw], Sequence[PRNGKeyArray]]:
+        sample_key, *keys = jax.random.split(key, 4)
+        own = [sample_key] if len(sources) == 1 else jax.random.split(sample_key)
+        pairs = zip(sources, own, strict=True)
+        return [_drawn(*source, learner.length, hooks.hindsight, k) for source, k in pairs], keys
+
+    def one(carry: tuple[PyTree, PyTree], now: tuple[list[Draw], Sequence[PRNGKeyArray]]):
         agent, judge = carry
-        sample_key, learn_key, transform_key, reference_key = jax.random.split(key, 4)
-        window = _mixed(replay, hooks, learner, sample_key)
+        draws, (learn_key, transform_key, reference_key) = now
+        windows = [
+            _window(kept, draw, hooks.hindsight)
+            for (kept, _), draw in zip(sources, draws, strict=True)
+        ]
+        window = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *windows)
         if hooks.hindsight is not None and hooks.hindsight.latent:
             window = hooks.hindsight.judged(window, agent.policy.encoders.by_group[DESIRED])
         batch = learner.batch(window)
@@ -186,30 +216,26 @@ def _update(
 
     if not count:
         return replay, agent, judge, {}
-    (agent, judge), logs = jax.lax.scan(one, (agent, judge), jax.random.split(key, count))
+    drawn = jax.lax.map(draw, jax.random.split(key, count), batch_size=DRAWN_TOGETHER)
+    (agent, judge), logs = jax.lax.scan(one, (agent, judge), drawn)
     return replay, agent, judge, jax.tree.map(lambda x: x.mean(), logs)
 
 
-def _mixed(replay: Replay, hooks: Hooks, learner: OffPolicy, key: PRNGKeyArray) -> Transition:
-    """Windows to learn from, a share of them of what is kept of the source."""
-    if hooks.kept is None:
-        return _drawn(replay, hooks, learner.windows, learner.length, key)
-    own_key, kept_key = jax.random.split(key)
-    kept = round(hooks.kept_share * learner.windows)
-    pair = (
-        _drawn(replay, hooks, learner.windows - kept, learner.length, own_key),
-        _drawn(hooks.kept, hooks, kept, learner.length, kept_key),
-    )
-    return jax.tree.map(lambda own, other: jnp.concatenate([own, other], axis=1), *pair)
-
-
-def _drawn(replay: Replay, hooks: Hooks, size: int, length: int, key: PRNGKeyArray) -> Transition:
-    """Windows of one replay, some of them told another goal."""
+def _drawn(
+    replay: Replay, size: int, length: int, hindsight: Hindsight | None, key: PRNGKeyArray
+) -> Draw:
     places = replay.places(size, length, key)
+    if hindsight is None:
+        return places, None
+    return places, hindsight.choose(replay, places, jax.random.fold_in(key, 2))
+
+
+def _window(replay: Replay, draw: Draw, hindsight: Hindsight | None) -> Transition:
+    places, chosen = draw
     window = replay.transitions_at(places)
-    if hooks.hindsight is None:
+    if hindsight is None or chosen is None:
         return window
-    return hooks.hindsight(replay, places, window, jax.random.fold_in(key, 2))
+    return hindsight(replay, window, chosen)
 
 
 def scaled(step: PyTree, rate: Array | float) -> PyTree:
