@@ -370,7 +370,7 @@ def is_image(space: spaces.Space[Any]) -> bool:
 def _parts(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
     """The spaces inside of a `Dict` or a `Tuple`; none of any other."""
     if isinstance(space, spaces.Dict):
-        return dict(space.spaces)
+        return space.spaces
     if isinstance(space, spaces.Tuple):
         return {str(i): part for i, part in enumerate(space.spaces)}
     return {}

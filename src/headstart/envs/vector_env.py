@@ -191,6 +191,8 @@ class AbstractVectorEnv(ABC):
 
     def _shown(self, rows: np.ndarray) -> Obs:
         """The groups that are added to what some copies observe."""
+        if not self._told:
+            return {}
         return shown(self.environment.parameters, self._told, self.values[rows])
 
     @property
@@ -258,6 +260,7 @@ class HostVectorEnv(AbstractVectorEnv):
         self._t = np.zeros(num, np.int64)
         self._over = np.ones(num, bool)
         self._all = np.arange(num)
+        self._bounds = _bounds(environment.action_space)
 
     @property
     def age(self) -> np.ndarray:
@@ -293,10 +296,10 @@ class HostVectorEnv(AbstractVectorEnv):
                 "learning rate"
             )
         self.tally.steps += len(stepped)
+        if self._bounds is not None:
+            action = scaled(*self._bounds, action)
         try:
-            reward, reading, terminated, truncated = self._engine.step(
-                stepped, to_bounds(self.environment.action_space, action), self._rng
-            )
+            reward, reading, terminated, truncated = self._engine.step(stepped, action, self._rng)
         except HeadstartError:
             raise
         except Exception as error:
@@ -467,11 +470,11 @@ def _described(actions: Actions) -> Group:
     return Group(actions.shape, "choice" if actions.discrete else "vector", actions.choices)
 
 
-def to_bounds(space: spaces.Space[Any], action: np.ndarray) -> np.ndarray:
-    """Actions in [−1, 1] clipped, and scaled to the bounds of a Box; others as they are."""
+def _bounds(space: spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Between which actions in [−1, 1] are scaled, low and high; nothing but for a bounded Box."""
     if not isinstance(space, spaces.Box) or not np.isfinite(space.high).all():
-        return action
-    return scaled(np.float64(space.low).ravel(), np.float64(space.high).ravel(), action)
+        return None
+    return np.float64(space.low).ravel(), np.float64(space.high).ravel()
 
 
 def with_rows(obs: Obs, rows: np.ndarray, new: Obs) -> Obs:
