@@ -317,6 +317,16 @@ def test_every_episode_draws_its_parameters():
     assert rates.std() == pytest.approx(1 / 12**0.5, rel=0.4)
 
 
+def test_copies_that_end_together_begin_anew_each_in_its_own_way():
+    """Two at a time, since a 32nd of the copies begin together."""
+    running = envs.start(Domain("cart-pole", horizon=3), 64, seed=0)
+    policy = UniformPolicy(running.spec.actions)
+    rollout, _ = unroll(policy, running, begin(policy, running), 7, KEY)
+    assert rollout.steps.truncated[2].all()
+    begun = np.asarray(rollout.steps.obs["state"])[[0, 3, 6]]
+    assert len(np.unique(begun.reshape(3 * 64, -1), axis=0)) == 3 * 64
+
+
 def test_pinned_parameters_stay():
     running = envs.start(Domain("probes:Climb", rate=Uniform(0.5, 1.5)), 3, seed=0)
     pinned = np.array([[0.5], [0.75], [1.5]])
