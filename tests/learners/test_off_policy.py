@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from headstart import Domain, HeadstartError, envs
 from headstart.envs.spec import Actions, EnvSpec, Group
+from headstart.experience.hindsight import Hindsight
 from headstart.experience.replay import Replay
 from headstart.experience.transforms import BatchTransform
 from headstart.experience.unroll import begin, unroll
@@ -122,6 +124,42 @@ def test_every_batch_is_transformed():
     found, log = SMALL.update(fresh, rollout, Progress(120, 1000), hooks, jax.random.key(3))
     assert int(found.transform) == 20
     assert float(log["steps_then"]) == 160
+
+
+class Watched(BatchTransform):
+    """A transform that changes nothing, and logs what it is shown."""
+
+    compares = False
+
+    def __call__(self, state, batch, reference, steps, key):
+        first, second = jnp.split(batch.action.reshape(len(batch.action), -1), 2)
+        return state, batch, {"reward": batch.reward, "twice": (first == second).all(-1)}
+
+
+def test_what_is_learned_from_is_told_other_goals():
+    """Of fifteen bits random actions never meet the goal. An episode's last step meets its own, and
+    so does the newest: two of sixteen."""
+    dqn = DQN(
+        hidden=(8,), num_envs=4, rollout_length=16, batch_size=64, learning_starts=0, n_step=1
+    )
+    running = envs.start(Domain("bit-flip", bits=15), 4, 0)
+    policy, spec = UniformPolicy(running.spec.actions), running.spec
+    rollout, _ = unroll(policy, running, begin(policy, running), 16, jax.random.key(0))
+    for share, met in ((0.0, 0.0), (1.0, 2 / 16)):
+        told = Hindsight(spec.goals, spec.horizon, "final", share)
+        hooks = Hooks(transform=Watched(), hindsight=told)
+        fresh = dqn.init(spec, jax.random.key(0)).with_transform(0)
+        _, log = dqn.update(fresh, rollout, Progress(0, 1000), hooks, jax.random.key(1))
+        assert 1 + log["reward"].mean() == pytest.approx(met, abs=0.04)
+
+
+def test_what_is_kept_is_drawn_by_itself():
+    rollout = random_rollout()
+    fresh = SMALL.init(SPEC, jax.random.key(0)).with_transform(0)
+    kept = fresh.replay.add(rollout.steps)
+    hooks = Hooks(transform=Watched(), kept=kept, kept_share=0.5)
+    _, log = SMALL.update(fresh, rollout, Progress(120, 1000), hooks, jax.random.key(3))
+    assert log["twice"].mean() < 0.2
 
 
 def test_the_random_steps_are_whole_rollouts():
