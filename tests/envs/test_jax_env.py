@@ -34,6 +34,7 @@ DOMAINS = {
 }
 PLAYED = [(name, "none") for name in DOMAINS] + [("climb", "gru"), ("gears", "gru")]
 KEY = jax.random.key(5)
+LEVERS = Domain("probes:Levers")
 SMALL = {
     PPO: PPO(hidden=(8,), num_envs=4, rollout_length=8, minibatch_size=16, epochs=2),
     DQN: DQN(hidden=(8,), num_envs=4, rollout_length=8, batch_size=16, learning_starts=32),
@@ -100,10 +101,11 @@ def test_a_compiled_rollout_is_what_the_steps_would_have_been(name, memory, step
     assert jax.tree.leaves(carry.memory) == [] or carry.memory.shape == (4, 5)
 
 
-@pytest.mark.parametrize("name", DOMAINS)
+@pytest.mark.parametrize("name", [*DOMAINS, "levers"])
 def test_what_is_written_over_a_spent_rollout_is_what_would_have_been_written_anew(name):
     def played(reuse, first_steps=12):
-        running = MeteredVectorEnv(envs.start(DOMAINS[name], 4, seed=3), CountedSource(CLIMB).meter)
+        domain = DOMAINS.get(name, LEVERS)  # whose actions are as what is observed
+        running = MeteredVectorEnv(envs.start(domain, 4, seed=3), CountedSource(CLIMB).meter)
         policy = UniformPolicy(running.spec.actions)
         first, carry = unroll(policy, running, begin(policy, running), first_steps, KEY)
         kept = jax.tree.map(np.array, first)
@@ -125,12 +127,23 @@ def test_what_is_written_over_a_spent_rollout_is_what_would_have_been_written_an
     assert not reused
 
 
+def test_what_others_saw_is_not_written_over():
+    """Its numbers could be of another width, which would leave some of them standing."""
+    wide, narrow = (envs.start(Domain(name), 4, 0) for name in ("cart-pole", "probes:Climb"))
+    others, _ = unroll(
+        *(steady := (UniformPolicy(wide.spec.actions), wide)), begin(*steady), 12, KEY
+    )
+    policy = UniformPolicy(narrow.spec.actions)
+    rollout, _ = unroll(policy, narrow, begin(policy, narrow), 12, KEY, others)
+    assert rollout.steps.obs["state"].shape == (12, 4, 2)
+
+
 def test_who_looks_at_a_spent_rollout_still_sees_it():
     running = envs.start(CLIMB, 4, seed=3)
     policy = UniformPolicy(running.spec.actions)
     first, carry = unroll(policy, running, begin(policy, running), 12, KEY)
-    looking = np.asarray(first.steps.obs["state"])
-    before = looking.copy()
+    looking = [np.asarray(seen["state"]) for seen in (first.steps.obs, first.steps.next_obs)]
+    before = [seen.copy() for seen in looking]
     unroll(policy, running, carry, 12, KEY, first)
     np.testing.assert_array_equal(looking, before)
 

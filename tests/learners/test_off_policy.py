@@ -153,6 +153,16 @@ def test_what_is_learned_from_is_told_other_goals():
         assert 1 + log["reward"].mean() == pytest.approx(met, abs=0.04)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_batch_may_be_of_one_replay_alone(share):
+    rollout = random_rollout()
+    fresh = SMALL.init(SPEC, jax.random.key(0)).with_transform(0)
+    kept = fresh.replay.add(rollout.steps._replace(reward=7 + 0 * rollout.steps.reward))
+    hooks = Hooks(transform=Watched(), kept=kept, kept_share=share)
+    _, log = SMALL.update(fresh, rollout, Progress(120, 1000), hooks, jax.random.key(3))
+    assert (log["reward"] == 7).all() == bool(share)
+
+
 def test_what_is_kept_is_drawn_by_itself():
     rollout = random_rollout()
     fresh = SMALL.init(SPEC, jax.random.key(0)).with_transform(0)

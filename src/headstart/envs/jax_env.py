@@ -164,21 +164,22 @@ class JaxVectorEnv(AbstractVectorEnv):
         key: PRNGKeyArray | None,
         spent: Scanned | None = None,
     ) -> tuple[Scanned, TimeStep, PyTree]:
-        """The same as `step` with `act(policy, told, memory, key)`, step by step."""
+        """The same as `step` with `act(policy, told, memory, key)`, step by step; the key of each
+        is `key` folded with its number."""
         self._check_under_way(self._mask(None))
         draws = jnp.stack([jnp.asarray(self._draws()) for _ in range(steps if self._varied else 1)])
         draws = jnp.broadcast_to(draws, (steps, *draws.shape[1:]))
-        if spent is not None and spent.reward.shape == (steps, self.num):
+        rows = {name: ((steps, *x.shape), x.dtype) for name, x in told.obs.items()}
+        if spent is not None and rows == {n: (x.shape, x.dtype) for n, x in spent.obs.items()}:
             written = spent.obs, spent.next_obs
         else:
-            written = tuple(
-                {name: jnp.zeros((steps, *x.shape), x.dtype) for name, x in told.obs.items()}
-                for _ in range(2)
-            )
-        self._running, told, memory, columns = _scanned(
+            written = tuple({name: jnp.zeros(*row) for name, row in rows.items()} for _ in range(2))
+        self._running, told, memory, (obs, next_obs), columns = _scanned(
             self._view, act, self._running, policy, told, memory, draws, key, self._key,
             self._count, written,
         )  # fmt: skip
+        action, reward, terminated, truncated = columns
+        columns = Scanned(obs, action, reward, next_obs, terminated, truncated)
         self._count += steps
         self._read_values()
         self._check(columns.next_obs, action=columns.action, reward=columns.reward)
@@ -478,8 +479,9 @@ def _scanned(
     own_key: PRNGKeyArray,
     count: Any,
     written: tuple[dict[str, Array], dict[str, Array]],
-) -> tuple[Running, TimeStep, PyTree, Scanned]:
-    """`written` is where observations, and those that follow, are written: `[time, env, ...]`."""
+) -> tuple[Running, TimeStep, PyTree, tuple[dict[str, Array], dict[str, Array]], tuple[Array, ...]]:
+    """`written` is where observations, and those that follow, are written: `[time, env, ...]`. They
+    are returned before the other columns, which could be given their memory."""
     everyone = jnp.ones(len(running.over), bool)
     shapes = {name: x.shape for name, x in told.obs.items()}
 
@@ -508,10 +510,8 @@ def _scanned(
     start = running, _flat(told.obs), told._replace(obs={}), memory, rows
     carry, columns = jax.lax.scan(one, start, (times, draws, own_keys, act_keys))
     running, flat, told, memory, rows = carry
-    obs, next_obs = jax.tree.map(lambda x, like: x.reshape(like.shape), rows, written)
-    action, reward, terminated, truncated = columns
-    columns = Scanned(obs, action, reward, next_obs, terminated, truncated)
-    return running, told._replace(obs=_shaped(flat, shapes)), memory, columns
+    written = jax.tree.map(lambda x, like: x.reshape(like.shape), rows, written)
+    return running, told._replace(obs=_shaped(flat, shapes)), memory, written, columns
 
 
 def _flat(obs: dict[str, Array]) -> dict[str, Array]:

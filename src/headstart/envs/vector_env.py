@@ -86,7 +86,8 @@ class Scanned(NamedTuple):
 
 
 Act = Callable[[PyTree, TimeStep, PyTree, Any], tuple[PyTree, PyTree]]
-"""From a policy, what it is told, its memory and a key: an action, and the memory."""
+"""From a policy, what it is told, its memory and the key of this step, or none: an action, and the
+memory."""
 
 
 @runtime_checkable
@@ -123,8 +124,8 @@ class VectorEnv(Protocol):
     ) -> tuple[Scanned, TimeStep, PyTree] | None:
         """`steps` steps of every copy in one compiled call, and what to go on from.
 
-        Nothing where the host must step. The observations of `spent`, which is experience that
-        nobody reads any more, may be written over.
+        Nothing where the host must step. `spent` is experience of these copies that nobody reads
+        any more: its observations may be written over, and are gone then.
         """
         ...
 

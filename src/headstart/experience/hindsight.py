@@ -107,6 +107,10 @@ class Hindsight:
             least, most = min(least, once[0]), max(most, once[1])
         return jnp.clip(backup, least, jnp.inf if soft else most)
 
+    def longest(self, replay: Replay) -> int:
+        """Steps of an episode that there may be."""
+        return min(self.horizon, replay.slots)
+
     def _achieved(
         self, replay: Replay, places: Places, key: PRNGKeyArray
     ) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
@@ -130,7 +134,7 @@ class Hindsight:
         self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
     ) -> Int[Array, " batch"]:
         """Rows after these up to the last of their episodes, or the newest."""
-        ahead = jnp.arange(self._longest(replay))[:, None]
+        ahead = jnp.arange(self.longest(replay))[:, None]
         ages = age[None] + ahead
         last = self._ends(replay, ages, env) | jnp.greater_equal(ages, replay.filled - 1)
         return jnp.argmax(last, axis=0)
@@ -139,13 +143,9 @@ class Hindsight:
         self, replay: Replay, age: Int[Array, " batch"], env: Int[Array, " batch"]
     ) -> Int[Array, " batch"]:
         """Rows before these from the first of their episodes, or the oldest."""
-        back = jnp.arange(self._longest(replay))[:, None]
+        back = jnp.arange(self.longest(replay))[:, None]
         before = age[None] - back - 1
         return jnp.argmax((before < 0) | self._ends(replay, before, env), axis=0)
-
-    def _longest(self, replay: Replay) -> int:
-        """Steps of an episode that there may be."""
-        return min(self.horizon, replay.slots)
 
     def _ends(
         self, replay: Replay, ages: Int[Array, "time batch"], env: Int[Array, " batch"]

@@ -119,8 +119,9 @@ def unroll(
     """`steps` steps of every copy, and where they stand then.
 
     The same but for rounding, whether it is the host that steps or compiled code. A policy that
-    takes over from one of another kind remembers nothing yet. `spent` is a rollout that nobody
-    reads any more: its memory is used again, which is faster than to ask for new memory.
+    takes over from one of another kind remembers nothing yet. `spent` is a rollout of
+    these copies that nobody reads any more: what they observe is written over it, which is faster
+    than to ask for new memory, and what it held is gone.
     """
     told, memory = carry
     initial = policy.initial(envs.num)

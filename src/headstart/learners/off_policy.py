@@ -29,8 +29,10 @@ from headstart.pytree import PyTree
 DRAWN_TOGETHER = 16
 """Gradient steps whose windows are drawn at once: one by one, to draw them costs as much as the
 gradients of a small network."""
-Draw = tuple[Places, Chosen | None]
-"""Where windows are, and the goals that they are to be told."""
+LOOKED_AT_TOGETHER = 2**18
+"""Rows of episodes, at most, among which their goals are looked for at once."""
+Draw = tuple[Places, Chosen | None] | None
+"""Where windows are, and the goals that they are to be told; nothing where none are wanted."""
 
 
 class OffPolicyState(eqx.Module):
@@ -187,6 +189,11 @@ def _update(
         kept = round(hooks.kept_share * learner.windows)
         sources = [(replay, learner.windows - kept), (hooks.kept, kept)]
 
+    together = DRAWN_TOGETHER
+    if hooks.hindsight is not None:
+        each = learner.windows * max(hooks.hindsight.longest(source) for source, _ in sources)
+        together = max(min(together, LOOKED_AT_TOGETHER // each), 1)
+
     def draw(key: PRNGKeyArray) -> tuple[list[Draw], Sequence[PRNGKeyArray]]:
         sample_key, *keys = jax.random.split(key, 4)
         own = [sample_key] if len(sources) == 1 else jax.random.split(sample_key)
@@ -197,8 +204,9 @@ def _update(
         agent, judge = carry
         draws, (learn_key, transform_key, reference_key) = now
         windows = [
-            _window(kept, draw, hooks.hindsight)
-            for (kept, _), draw in zip(sources, draws, strict=True)
+            _window(source, draw, hooks.hindsight)
+            for (source, _), draw in zip(sources, draws, strict=True)
+            if draw is not None
         ]
         window = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *windows)
         if hooks.hindsight is not None and hooks.hindsight.latent:
@@ -216,7 +224,7 @@ def _update(
 
     if not count:
         return replay, agent, judge, {}
-    drawn = jax.lax.map(draw, jax.random.split(key, count), batch_size=DRAWN_TOGETHER)
+    drawn = jax.lax.map(draw, jax.random.split(key, count), batch_size=together)
     (agent, judge), logs = jax.lax.scan(one, (agent, judge), drawn)
     return replay, agent, judge, jax.tree.map(lambda x: x.mean(), logs)
 
@@ -224,13 +232,17 @@ def _update(
 def _drawn(
     replay: Replay, size: int, length: int, hindsight: Hindsight | None, key: PRNGKeyArray
 ) -> Draw:
+    if not size:
+        return None
     places = replay.places(size, length, key)
     if hindsight is None:
         return places, None
     return places, hindsight.choose(replay, places, jax.random.fold_in(key, 2))
 
 
-def _window(replay: Replay, draw: Draw, hindsight: Hindsight | None) -> Transition:
+def _window(
+    replay: Replay, draw: tuple[Places, Chosen | None], hindsight: Hindsight | None
+) -> Transition:
     places, chosen = draw
     window = replay.transitions_at(places)
     if hindsight is None or chosen is None:

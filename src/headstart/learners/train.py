@@ -222,7 +222,8 @@ class Collector:
     def collect(self, policy: AbstractPolicy, steps: int, key: PRNGKeyArray) -> Rollout:
         """`steps` steps of every copy, to be read until the next are collected."""
         carry = begin(policy, self.envs) if self.carry is None else self.carry
-        rollout, self.carry = unroll(policy, self.envs, carry, steps, key, self.last)
+        spent, self.last = self.last, None
+        rollout, self.carry = unroll(policy, self.envs, carry, steps, key, spent)
         self.last = rollout
         if self.replay is not None:
             check_executed(rollout)
