@@ -382,9 +382,6 @@ class JointVectorEnv(AbstractVectorEnv):
             obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs, succeeded)
 
-    def scan(self, *arguments: Any, **options: Any) -> None:
-        return None
-
     def state(self) -> dict[str, np.ndarray]:
         own = {"values": self.values, "age": self._age, "over": self._over}
         own["rng"] = rng_to_array(self._rng)

@@ -178,17 +178,9 @@ class AbstractVectorEnv(ABC):
     @abstractmethod
     def step(self, action: np.ndarray, rows: np.ndarray | None = None) -> Step: ...
 
-    @abstractmethod
-    def scan(
-        self,
-        act: Act,
-        policy: PyTree,
-        told: TimeStep,
-        memory: PyTree,
-        steps: int,
-        key: Any,
-        spent: Scanned | None = None,
-    ) -> tuple[Scanned, TimeStep, PyTree] | None: ...
+    def scan(self, *arguments: Any, **options: Any) -> tuple[Scanned, TimeStep, PyTree] | None:
+        """See `VectorEnv`; nothing where the host must step."""
+        return None
 
     def _shown(self, rows: np.ndarray) -> Obs:
         """The groups that are added to what some copies observe."""
@@ -321,9 +313,6 @@ class HostVectorEnv(AbstractVectorEnv):
             if len(ended):
                 obs = with_rows(next_obs, ended, self.reset(ended))
         return Step(reward, next_obs, terminated, truncated, obs, self._engine.succeeded)
-
-    def scan(self, *arguments: Any, **options: Any) -> None:
-        return None
 
     def state(self) -> dict[str, np.ndarray]:
         own = {"values": self.values, "t": self._t, "over": self._over}
